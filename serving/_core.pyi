@@ -352,8 +352,26 @@ class Queue:
 
         Raises ValueError for a negative number."""
 
+    def shadow(self) -> dict[str, Any] | None:
+        """What became of the copies that the version got as a shadow; ``None`` before the first.
+
+        ``copies``; of these ``dropped`` (reason -> count), ``failed`` (error word -> count),
+        ``uncompared`` (reason -> count), ``compared``, and of those ``different``. ``outputs``: of
+        each output in the order of the signature ``name``, ``datatype``, the answers ``compared``
+        and those ``different``, of which as ``missing`` in one of them, with other ``datatypes`` or
+        ``shapes``; ``elements`` compared, ``different_elements``, of which ``nonfinite`` in one
+        answer only; ``max_difference`` and ``mean_difference`` of finite numbers, ``None`` where
+        there were none; ``rows`` along the last axis of scores, and ``classes``: those whose
+        largest element is another one."""
+
+    def shadow_examples(self) -> list[tuple[dict[str, Any], Sample, Sample]]:
+        """The last requests whose two answers differ, the newest first: what is known of each
+        (``at``, ``id``, ``request_id``, ``version`` that answered, ``too_large`` for its tensors to
+        be kept, ``outputs``: name -> how it differs), the answer given with its inputs, and the
+        shadow's."""
+
     def close(self) -> None:
-        """Refuse new requests; let the queued ones out."""
+        """Refuse new requests; let the queued ones out. Copies are dropped."""
 
     def abort(self, word: str, message: str) -> int:
         """Close and answer everything still queued with an error; how many there were."""
@@ -390,6 +408,10 @@ class Batch:
     @property
     def deadline(self) -> float | None:
         """Seconds from now until the latest member's deadline; ``None`` without one."""
+
+    @property
+    def of_copies(self) -> bool:
+        """Whether it is of copies for a shadow: nobody waits for them, and they are run once."""
 
     def is_abandoned(self) -> bool:
         """Whether nobody waits for it any more: every caller has left or is late. False once
@@ -512,7 +534,9 @@ class Figures:
         """Name -> (V,). Counters: ``rows`` answered, ``runs`` of the model that succeeded,
         ``runs_failed``, ``runs_abandoned``; ``expired`` and ``cancelled`` requests that were
         dropped from the queue; ``fell_back``: all of ``Figures.fell_back``; ``inspected`` answers
-        with floating outputs, and ``nonfinite``: those of them with NaN or infinity. Gauges:
+        with floating outputs, and ``nonfinite``: those of them with NaN or infinity; of copies that
+        the version got as a shadow ``shadow_copies``, ``shadow_failed``, ``shadow_compared`` and
+        ``shadow_different``. Gauges:
         ``queue_requests``, ``queue_rows`` and ``queue_bytes`` that wait, ``in_flight_requests``,
         ``executing_batches``."""
 
@@ -555,6 +579,7 @@ class Route:
         weights: Sequence[tuple[int, int]] = ...,
         sticky: str = "",
         shadows: Sequence[tuple[int, float]] = ...,
+        beside: Mapping[int, Queue] = ...,
     ) -> Self:
         """``unavailable``: version -> why it is known but not answering (503).
         ``reason``: why the model answers nothing when ``default`` is ``None``.
@@ -564,7 +589,8 @@ class Route:
         ``default`` has them all, and always what falls to one that does not answer.
         ``sticky``: the name of a header, a key of metadata or a request's parameter: who sends the
         same value again gets the same version while the weights stay, "": nobody is kept.
-        ``shadows``: (version, rate from 0 to 1) of those that are to get copies.
+        ``shadows``: (version, rate from 0 to 1) of those that are to get copies; ``beside``: the
+        queues of those among them that are none of ``versions``.
 
         Raises ValueError for a name that no alias can have, or another rate."""
 
@@ -824,6 +850,20 @@ class Server:
     def samples(self, timeout: float) -> list[Sample] | None:
         """Sampled requests, as ``spans`` waits for spans; see ``Queue.sample`` and
         ``Queue.sample_for_statistics``."""
+
+    def shadows(
+        self,
+        *,
+        copies: int,
+        held_bytes: int,
+        timeout_s: float,
+        absolute: float,
+        relative: float,
+        examples: int,
+        example_bytes: int,
+        event_every_s: float,
+    ) -> None:
+        """What bounds copies of requests and their comparison; see ``ShadowSettings``."""
 
     def metrics(self) -> bytes:
         """The core's families in Prometheus text format 0.0.4."""

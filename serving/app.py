@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from serving import _core, descriptors, standard_streams
@@ -21,6 +22,7 @@ from serving.control.admin import AddressError, Admin, listen
 from serving.control.api import ControlApi
 from serving.control.console.opening import Console
 from serving.control.rollouts import RolloutApi
+from serving.control.shadows import ShadowApi
 from serving.delivery.controller import Rollouts
 from serving.events import log
 from serving.execution.isolation.parent.starting import use_template
@@ -36,7 +38,7 @@ from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.verdicts import Bench
 from serving.models.views import Changes, ModelView
-from serving.observe import nonblocking_writer, sampling
+from serving.observe import nonblocking_writer, sampling, shadows
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.gates import add_gates
@@ -147,6 +149,7 @@ class Gateway:
         )
         self.server, listener = _bound(settings)
         sampling.configure(self.server, settings, statistics=self.statistics is not None)
+        shadows.configure(self.server.shadows, settings)
         self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
         self._loader = Loader(settings, state.shared)
@@ -183,6 +186,7 @@ class Gateway:
             self.rollouts,
             lambda: self._ready,
             self.http_address,
+            has_statistics=self.statistics is not None,
         )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
@@ -300,7 +304,9 @@ class Gateway:
     def _taking_over(self, roots: Sequence[Path | str]) -> StateTakeover | None:
         if not self._state.is_held:
             return None
-        return StateTakeover(self._state.shared, roots, self.manager.take_state)
+        rollouts = self.rollouts.take_state
+        take = partial(self.manager.take_state, then=rollouts)
+        return StateTakeover(self._state.shared, roots, take)
 
     def _admin_on(self, listener: socket.socket, origins: Mapping[str, str], gate: Gate) -> Admin:
         exposition = self.exposition = Exposition()
@@ -331,6 +337,7 @@ class Gateway:
             *self._console.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
             *RolloutApi(self.rollouts, self.manager).operations(),
+            *ShadowApi(self.manager, settings).operations(),
         )
 
     def _traced(self) -> TraceStatus | None:

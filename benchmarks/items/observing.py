@@ -58,7 +58,8 @@ def measure(bench: Bench) -> Iterator[report.Row]:
             **({"TRACKING__MLFLOW__URI": mlflow.url} if mlflow else {}),
         }
         on = stack.enter_context(Gateway(registry, bench.folder(), settings))
-        off = stack.enter_context(Gateway(registry, bench.folder()))
+        nothing = {"STATISTICS__ENABLED": "false"}
+        off = stack.enter_context(Gateway(registry, bench.folder(), nothing))
         for server in (on, off):
             expect_right_answer(server.grpc_port, registry, "tiny")
         runs = {

@@ -289,6 +289,29 @@ ROWS: dict[str, Sequence[Panel]] = {
             "s",
         ),
     ),
+    "Shadows": (
+        Panel(
+            "Copies",
+            {
+                rate("serving_shadow_copies_total"): f"{_V} made",
+                rate(
+                    "serving_shadow_dropped_total", "model, version, reason"
+                ): f"{_V} {{{{reason}}}}",
+                rate("serving_shadow_failed_total"): f"{_V} failed",
+            },
+            "ops",
+            text="Of requests for shadows: made, dropped by reason, and failed.",
+        ),
+        Panel(
+            "Different answers",
+            {
+                f"{rate('serving_shadow_different_total')}"
+                f" / {rate('serving_shadow_compared_total')}": _V
+            },
+            "percentunit",
+            text="Part of a shadow's answers that differ from those given.",
+        ),
+    ),
     "Features": (
         Panel(
             "Features with an anomaly",

@@ -15,6 +15,8 @@ LATE = 0.05
 NEARLY = 0.9
 # How old the last look at the model directories may be, in seconds.
 UNSEEN_S = 60
+# Part of a shadow's answers that may differ.
+SHADOW_DIFFERS = 0.01
 # How much longer than a step has to last a rollout may stay in it, in seconds.
 STUCK_S = 6 * 3600
 # Of the samples for statistics, that may be left out.
@@ -225,6 +227,15 @@ VERSIONS = (
         f"The rollout of {_WHICH} does not go on",
         "`serving rollout status` says what it waits for: traffic, a proof, the version itself, or"
         " somebody who paused it.",
+    ),
+    Alert(
+        "ServingShadowDiffers",
+        f"increase(serving_shadow_different_total[15m]) > {SHADOW_DIFFERS} *"
+        " increase(serving_shadow_compared_total[15m])",
+        "5m",
+        "info",
+        f"{_WHICH} answers otherwise, as a shadow, than the version that is asked",
+        "`serving rollout differences` has rate and size by output, and examples.",
     ),
     Alert(
         "ServingVersionNotBlessed",

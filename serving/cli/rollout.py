@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import options, rollouts
+from serving.cli import options, rollouts, shadows
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.output import UserError, clean, print_json, print_line, print_table
 from serving.cli.status import alias_lines, when
@@ -22,6 +22,7 @@ app = typer.Typer(
     " among them; and show how that stands.",
 )
 rollouts.add_to(app)
+shadows.add_to(app)
 _Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model.")]
 
 
@@ -68,13 +69,15 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Which version of a model answers whom now."""
-    route = AdminPort(admin_url, token_file).get(f"{model_path(name)}/route")
+    port = AdminPort(admin_url, token_file)
+    route = port.get(f"{model_path(name)}/route")
     if as_json:
         print_json(route)
         return
     for line in _route_lines(route):
         print_line(clean(line))
     print_table(("VERSION", "WEIGHT", "SHARE NOW"), _rows(route))
+    shadows.print_of(port, name)
 
 
 @app.command()

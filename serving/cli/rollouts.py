@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import durations, options
+from serving.cli import durations, options, shadows
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.output import UserError, clean, print_json, print_line, print_table
 from serving.cli.rollout_table import HEADERS, lines_of, row_of, watch
@@ -107,12 +107,19 @@ def status(
     if watched and not as_json:
         watch(ask, lambda rollouts: any(one["phase"] in _UNDER_WAY for one in rollouts), time.sleep)
         return
-    found = ask()
+    try:
+        found = ask()
+    except UserError:
+        # Without a rollout it may have shadows all the same.
+        if name is None or as_json or not shadows.print_of(port, name):
+            raise
+        return
     if as_json:
         print_json(found[0] if name is not None else {"rollouts": found})
     elif name is not None:
         for line in lines_of(found[0], time.time()):
             print_line(clean(line))
+        shadows.print_of(port, name)
     elif not found:
         print_line("no rollout is known; one begins with: serving rollout start NAME VERSION")
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import options
+from serving.cli import options, served
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile
 from serving.cli.output import UserError, clean, print_json, print_line, print_table
 
@@ -69,7 +69,7 @@ def infer(
     if bool(files) == bool(live):
         raise UserError("expected files, or --live MODEL[/VERSION]", code=2)
     if live:
-        statistics, _ = _served(AdminPort(admin_url, token_file), live, window)
+        statistics, _ = served.statistics_of(AdminPort(admin_url, token_file), live, window)
     else:
         statistics = _statistics(files or [])
     _write(inferred(statistics, Rules(max_string_domain, shapes, ranges)), output)
@@ -247,35 +247,6 @@ def _statistics(files: Sequence[Path]) -> Any:
         raise UserError(str(error)) from None
 
 
-def _served(
-    port: AdminPort, model: str, window: str, at: float | None = None
-) -> tuple[Any, float | None]:
-    """Of a version, as the admin port tells them, and when their window began. Raises UserError."""
-    import json
-
-    from serving.cli.control import model_path
-    from serving.statistics.metadata import Form, FormatError, Kind, parse
-
-    name, _, version = model.partition("/")
-    number = version or _answering(port, name)
-    query = f"window={window}" + (f"&at={at:.3f}" if at is not None else "")
-    answer = port.get(f"{model_path(name)}/versions/{number}/statistics?{query}")
-    datasets = json.dumps({"datasets": answer.get("datasets", [])}).encode()
-    try:
-        return parse(datasets, Kind.STATISTICS, Form.JSON), answer.get("start")
-    except FormatError as error:
-        raise UserError(f"{port.url}: {error}") from None
-
-
-def _answering(port: AdminPort, name: str) -> str:
-    from serving.cli.control import model_path
-
-    default = port.get(model_path(name)).get("default")
-    if default is None:
-        raise UserError(f"no version of '{clean(name)}' answers: expected MODEL/VERSION")
-    return str(default)
-
-
 def _past(port: AdminPort, model: str, window: str, last: int) -> list[Any]:
     """Those that are over and of which something is known, the oldest first. Raises UserError."""
     import time
@@ -287,7 +258,8 @@ def _past(port: AdminPort, model: str, window: str, last: int) -> list[Any]:
     refused: UserError | None = None
     for back in range(last, 0, -1):
         try:
-            statistics, start = _served(port, model, window, now - _SECONDS[window] * back)
+            at = now - _SECONDS[window] * back
+            statistics, start = served.statistics_of(port, model, window, at)
         except UserError as error:
             refused = error
             continue

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from serving.cli import options
+from serving.cli import options, served
 from serving.cli.output import UserError, clean, print_line
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _MakesByDefault(TyperGroup):
 app = typer.Typer(
     cls=_MakesByDefault,
     help="Statistics of files, in TFX's form: `serving stats data.parquet -o stats.pb`"
-    " (`make` may be left out).",
+    " (`make` may be left out), and of what is served: `serving stats live MODEL`.",
 )
 
 
@@ -149,6 +149,9 @@ def show(
         _print_json(message)
     else:
         _print_table(message)
+
+
+app.command()(served.live)
 
 
 def read(path: Path, kind: Kind) -> Any:

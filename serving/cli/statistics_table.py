@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from serving.cli.output import clean, print_line, print_table
+from serving.cli.output import cell, clean, print_line, print_table
 
 _STATISTICS = (
     *("FEATURE", "TYPE", "COUNT", "MISSING", "ZEROS", "MIN", "MEAN", "STD", "MEDIAN", "MAX"),
     *("UNIQUE", "TOP VALUES"),
 )
 _SCHEMA = ("FEATURE", "TYPE", "PRESENCE", "VALUES", "DOMAIN", "SKEW", "DRIFT")
+# In a terminal that is too narrow for all.
+_DISPENSABLE = ("ZEROS", "MEDIAN", "STD", "COUNT", "TYPE")
+# That the top values have at the least.
+_LAST = 16
 _MOST_SHOWN = 3
 _MOST_WIDTH = 24
 # Below it a whole number is written out.
@@ -24,7 +30,27 @@ def print_statistics(found: Any) -> None:
         if at:
             print_line("")
         print_line(f"{clean(data.name) or 'statistics'}: {data.num_examples:,} examples", "bold")
-        print_table(_STATISTICS, [_feature(one, data.num_examples) for one in data.features])
+        rows = [_feature(one, data.num_examples) for one in data.features]
+        print_table(*fitting(_STATISTICS, rows, _width()))
+
+
+def _width() -> int:
+    """Of the terminal; 0: there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def fitting(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], width: int
+) -> tuple[list[str], list[list[object]]]:
+    """Without those columns, the least telling first, that a terminal has no place for; the last
+    one may be folded."""
+    kept = list(range(len(headers)))
+    for name in _DISPENSABLE:
+        widths = [max(len(cell(row[at])) for row in (headers, *rows)) for at in kept]
+        if not width or sum(widths[:-1]) + _LAST + 2 * len(kept) <= width:
+            break
+        kept.remove(headers.index(name))
+    return [headers[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
 def name_of(feature: Any) -> str:

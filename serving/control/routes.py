@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from serving.control.schemas import Reason, SplitInfo
-from serving.model_config.route import LARGEST_WEIGHT, LONGEST_KEY, MOST_WEIGHTS
+from serving.model_config.route import LARGEST_WEIGHT, LONGEST_KEY, MOST_SHADOWS, MOST_WEIGHTS
 from serving.models.commands.command import SetRoute
 from serving.models.views import ModelView
 from serving.operations import Form
@@ -16,6 +16,8 @@ from serving.rollout.route import Route, RouteChange
 # The keys of a JSON object are texts.
 _Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]
 _Weight = Annotated[int, Field(strict=True, ge=0, le=LARGEST_WEIGHT)]
+
+_CopyShare = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 
 class RouteBody(Form):
@@ -32,13 +34,20 @@ class RouteBody(Form):
         description="The name of a header, a key of gRPC's metadata or a request's parameter: who"
         ' sends the same value gets the same version. "": none.',
     )
+    shadows: Annotated[dict[_Version, _CopyShare], Field(max_length=MOST_SHADOWS)] | None = Field(
+        default=None,
+        description="Version -> the share of these requests, over 0 to 1, of which it runs a copy"
+        " and answers nobody; its answers are compared with those given. {}: no version does.",
+    )
     reason: Reason = ""
 
     def command(self, model: str) -> SetRoute:
-        weights = None
+        weights = shadows = None
         if self.weights is not None:
             weights = {int(version): weight for version, weight in self.weights.items()}
-        return SetRoute(model, weights, self.sticky)
+        if self.shadows is not None:
+            shadows = {int(version): share for version, share in self.shadows.items()}
+        return SetRoute(model, weights, self.sticky, shadows)
 
 
 class RouteInfo(SplitInfo):
@@ -67,6 +76,7 @@ def split_json(view: ModelView) -> dict[str, Any]:
     return {
         "weights": {str(version): weight for version, weight in split.weights.items()},
         "sticky": split.sticky,
+        "shadows": {str(version): share for version, share in split.shadows.items()},
         "shares": {str(version): share for version, share in shares(view).items()},
     }
 

@@ -218,6 +218,9 @@ class SplitInfo(Form):
 
     weights: dict[str, int] = Field(description="Version -> weight, as it was said.")
     sticky: str = Field(description='What names the key that keeps a client; "": nothing does.')
+    shadows: dict[str, float] = Field(
+        description="Version -> the share of these requests of which it runs a copy, as said."
+    )
     shares: dict[str, float] = Field(
         description="Version -> its part of these requests now, from 0 to 1: what would be that of"
         " a version that can't answer is the default's, and a pin has all."

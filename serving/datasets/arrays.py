@@ -23,10 +23,25 @@ from serving.datasets.pieces import (
     check_columns,
 )
 
+# Of an array's head, which numpy reads as long as it says it is: up to 4 GiB.
+_MOST_HEAD = 64 * 1024
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+
+class _Bounded:
+    """A stream of which no more than so many bytes are read at once."""
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self._stream, self._most = stream, most
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Raises ValueError."""
+        if not 0 <= size <= self._most:
+            raise ValueError(f"more than {self._most} bytes")
+        return self._stream.read(size)
 
 
 class _Column(NamedTuple):
@@ -77,7 +92,7 @@ def _columns(archive: zipfile.ZipFile, stack: ExitStack) -> list[_Column]:
 def _opened(name: str, stream: IO[bytes]) -> _Column:
     try:
         read_header = _READ_HEADER[np.lib.format.read_magic(stream)]
-        shape, by_columns, dtype = read_header(stream)
+        shape, by_columns, dtype = read_header(_Bounded(stream, _MOST_HEAD))
     except (ValueError, KeyError) as error:
         raise SetError(f"array '{name[:64]}' is not one of plain values") from error
     if dtype.hasobject:

@@ -21,6 +21,9 @@ from serving.datasets.pieces import (
     objects,
 )
 
+# Of one piece of JSON: what it becomes takes up to thirty times as much.
+_JSON_BYTES = PIECE_BYTES // 8
+
 
 def csv_pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
     """Numbers stay texts until it is known what they are for. Raises SetError."""
@@ -116,7 +119,7 @@ def _some(lines: Iterator[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
     for one in lines:
         found.append(one)
         size += one.size if isinstance(one, _Sized) else 0
-        if len(found) >= rows or size >= PIECE_BYTES:
+        if len(found) >= rows or size >= _JSON_BYTES:
             break
     return found
 

@@ -13,6 +13,7 @@ from serving.delivery import facts, requested
 from serving.delivery.counting import Counting
 from serving.delivery.keeping import Keeping
 from serving.delivery.measures import Key, answers_of
+from serving.delivery.orphans import orphaned
 from serving.delivery.routing import commands_of, is_as_it_was, is_refused, stands
 from serving.delivery.standing import ChangedModels
 from serving.delivery.telling import Listener, Telling
@@ -29,6 +30,7 @@ from serving.rollout.figures import Answers
 from serving.rollout.rules import Rules
 from serving.settings.canary import CanarySettings
 from serving.state_dir import StateDir
+from serving.step_shares import WHOLE
 
 # Between two looks for what ends a rollout at once.
 _GLANCE_S = 0.25
@@ -89,6 +91,9 @@ class Rollouts:
         self._rollouts = self._keeping.read()
         # Over, by an earlier process, which may not have come to set the route.
         self._unset = {one.model for one in self._rollouts.values() if not one.under_way}
+        # Until when routes are looked for that belong to none of them; those that were given back.
+        self._orphans_until, self._given_back = mono() + _UNSEEN_S, set[str]()
+        self._taken: StateDir | None = None
         self._carried: dict[str, Carried] = {}
         self._unseen_since: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -113,6 +118,12 @@ class Rollouts:
         """Call it with each rollout that is in another phase or step than before, before that is
         kept. It may not wait."""
         self._telling.listen(listener)
+
+    def take_state(self, state: StateDir) -> None:
+        """Go on with the rollouts of another gateway, whose routes have been taken over, and keep
+        all there from now on. Waits for nothing."""
+        self._taken = state
+        self._wake.set()
 
     def all(self) -> tuple[Rollout, ...]:
         """By model."""
@@ -175,8 +186,10 @@ class Rollouts:
     def tick(self) -> float | None:
         """One turn. Seconds until the next is due; None: when something changes."""
         with self._lock:
+            self._take()
             self._take_turns()
             self._catch_up()
+            self._give_back()
             self._consider()
             due = self._due()
         self._keeping.save(self._copy)
@@ -239,6 +252,28 @@ class Rollouts:
             rollout = self._rollouts.get(view.name)
             if rollout is not None and not rollout.under_way and is_as_it_was(rollout, view):
                 self._commanded(rollout, view)
+
+    def _take(self) -> None:
+        """Of models that have had no rollout here."""
+        state, self._taken = self._taken, None
+        if state is None:
+            return
+        found = self._keeping.move(state)
+        theirs = {model: one for model, one in found.items() if model not in self._rollouts}
+        self._rollouts |= theirs
+        self._unset |= {model for model, one in theirs.items() if not one.under_way}
+        self._orphans_until = self._mono() + _UNSEEN_S
+
+    def _give_back(self) -> None:
+        """At a start, what rollouts left that are not known any more."""
+        if self._mono() > self._orphans_until:
+            return
+        known = self._rollouts.keys() | self._given_back
+        for model, base in orphaned(self._models.views(), known):
+            self._given_back.add(model)
+            log.warning("rollout_lost", model=model, base=base)
+            reason = "its rollout is not known any more"
+            self._models.command(SetRoute(model, {base: WHOLE}, base=base), by=_BY, reason=reason)
 
     def _unseen(self, rollout: Rollout) -> None:
         """Nobody has looked for the model yet, or it is gone as a whole."""

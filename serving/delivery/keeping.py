@@ -30,6 +30,13 @@ class Keeping:
             log.warning("state_ignored", name=ROLLOUTS, reason=words)
         return rollouts
 
+    def move(self, state: StateDir) -> dict[str, Rollout]:
+        """Keep all in another place from now on, with what is there, which is returned. In the
+        thread that saves."""
+        self._state = state
+        self.note(0.0)
+        return self.read()
+
     def note(self, within: float) -> None:
         """Something has changed, and is to be written within so many seconds."""
         self._at = min(self._at, self._mono() + within)

@@ -110,6 +110,10 @@ class Recovery:
             if _is_abandoned(one.batch, one.error):
                 one.batch.abandon()
                 continue
+            if one.batch.of_copies:
+                # Nobody waits for them, and requests do.
+                self._fail(one.batch, one.error)
+                continue
             if isinstance(one.error, (CrashError, NotRunningError)):
                 one.batch.step_aside()
                 if not self._comes_back(one.batch):

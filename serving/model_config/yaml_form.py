@@ -11,7 +11,7 @@ from serving.errors import ConfigError
 from serving.model_config import rules
 from serving.model_config.canary_form import to_canary
 from serving.model_config.gates_form import to_gates
-from serving.model_config.route import RouteConfig, why_no_weights
+from serving.model_config.route import RouteConfig, why_no_shadows, why_no_weights
 from serving.model_config.schema import (
     LabelFile,
     LevelPolicy,
@@ -149,7 +149,13 @@ def _route(keys: RouteYaml) -> RouteConfig:
         raise ConfigError("route.sticky: there are no weights, so nobody needs a key")
     if why := why_no_weights(weights or {}, keys.sticky):
         raise ConfigError(f"route: {why}")
-    return RouteConfig(weights, keys.sticky.lower(), dict(sorted(keys.aliases.items())), keys.pin)
+    shadows = None
+    if keys.shadows is not None:
+        shadows = {int(version): share for version, share in sorted(keys.shadows.items())}
+    if why := why_no_shadows(shadows or {}, weights or {}):
+        raise ConfigError(f"route: {why}")
+    aliases = dict(sorted(keys.aliases.items()))
+    return RouteConfig(weights, keys.sticky.lower(), aliases, keys.pin, shadows)
 
 
 def _tensor(keys: TensorYaml) -> TensorConfig:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from serving.model_config.canary_form import CanaryYaml
 from serving.model_config.gates_keys import GatesYaml
-from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_WEIGHTS
+from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_SHADOWS, MOST_WEIGHTS
 from serving.model_config.schema import (
     DEFAULT_MODEL_FILENAME,
     ExecutionMode,
@@ -49,7 +49,6 @@ NOT_YET = frozenset(
         "response_cache",
         "rollback",
         "sequence",
-        "shadow",
         "trial",
     }
 )
@@ -60,6 +59,8 @@ ELSEWHERE = {
     "labels": "route.aliases",
     "pin": "route.pin",
     "rollout": "canary",
+    "shadow": "route.shadows",
+    "shadows": "route.shadows",
     "steps": "canary.steps",
     "sticky": "route.sticky",
     "weights": "route.weights",
@@ -165,11 +166,25 @@ Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]
 Weight = Annotated[int, Field(ge=0, le=LARGEST_WEIGHT)]
 
 
+def _share(value: Any) -> Any:
+    """``10%`` is 0.1."""
+    if isinstance(value, str) and value.endswith("%"):
+        try:
+            return float(value[:-1]) / 100
+        except ValueError:
+            return value
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+CopyShare = Annotated[float, Field(gt=0, le=1), BeforeValidator(_share)]
+
+
 class RouteYaml(Section):
     weights: Annotated[dict[Version, Weight], Field(max_length=MOST_WEIGHTS)] | None = None
     sticky: str = ""
     aliases: Annotated[dict[str, Size], Field(max_length=MOST_ALIASES)] = {}
     pin: Size | None = None
+    shadows: Annotated[dict[Version, CopyShare], Field(max_length=MOST_SHADOWS)] | None = None
 
 
 def _switch(value: Any) -> Any:

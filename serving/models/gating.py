@@ -116,6 +116,7 @@ class Gating:
             shut = slot.state is State.READY and slot.passage is Passage.SHUT
             if shut and version in (None, slot.version):
                 self._terms.pop(slot.id, None)
+                self._let_go(slot.id)
 
     def _forget(self, model: str, served: Collection[SlotFacts]) -> None:
         """Slots that are READY no more."""

@@ -224,12 +224,16 @@ class Manager:
             self._reload_waits.set()
             self._mail.post(self._reload)
 
-    def take_state(self, state: StateDir) -> None:
-        """Go on with what another gateway decided, and keep there what is decided from now on."""
-        self._mail.post(partial(self._take_state, state))
+    def take_state(
+        self, state: StateDir, then: Callable[[StateDir], None] = lambda state: None
+    ) -> None:
+        """Go on with what another gateway decided, and keep there what is decided from now on.
+        ``then`` is called in the loop when that has been taken, and may wait for nothing."""
+        self._mail.post(partial(self._take_state, state, then))
 
-    def _take_state(self, state: StateDir) -> None:
+    def _take_state(self, state: StateDir, then: Callable[[StateDir], None]) -> None:
         self._reconciler.reconsider(self._desired.take_over(state))
+        then(state)
 
     def _reload(self) -> None:
         self._reload_waits.clear()

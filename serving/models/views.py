@@ -75,7 +75,8 @@ class Route:
     not loaded, by the reason. ``aliases``: other names for versions, which need not answer.
     ``weights``: (version, weight) of those that share the requests that name none; ``sticky``: what
     names the key by which a client keeps its version; ``shadows``: (version, share) of those that
-    get copies. See ``Split``.
+    get copies; ``beside``: the queues of those among them that are loaded and answer nobody. See
+    ``Split``.
     """
 
     default: int | None = None
@@ -87,6 +88,7 @@ class Route:
     weights: Sequence[tuple[int, int]] = ()
     sticky: str = ""
     shadows: Sequence[tuple[int, float]] = ()
+    beside: Mapping[int, _core.Queue] = field(default_factory=dict)
 
 
 NOWHERE = Route()

@@ -18,8 +18,10 @@ REFUSED = frozenset(
     {("grpc", "RESOURCE_EXHAUSTED"), ("grpc", "UNAVAILABLE"), ("http", "429"), ("http", "503")}
 )
 _COUNTED = ("rows", "runs", "runs_failed", "expired", "cancelled")
+# Told of those windows only in which there were any.
+_AS_SHADOW = ("shadow_copies", "shadow_failed", "shadow_compared", "shadow_different")
 _GAUGES = ("queue_requests", "queue_rows", "in_flight_requests")
-_COUNTS = frozenset({"requests", "errors", "refusals", *_COUNTED})
+_COUNTS = frozenset({"requests", "errors", "refusals", *_COUNTED, *_AS_SHADOW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def figures(
     found = {"window_s": seconds, **_requests(before, now, seconds)}
     for name in _COUNTED:
         found[name] = now.simple.get(name, 0.0) - (before.simple.get(name, 0.0) if before else 0.0)
+    found.update(_as_shadow(before, now))
     found["row_rate"] = found["rows"] / seconds if seconds > 0 else 0.0
     found.update(_times("total_ms", before.total if before else EMPTY, now.total))
     found.update(_times("queue_ms", before.queue if before else EMPTY, now.queue))
@@ -88,6 +91,13 @@ def figures(
     found.update((name, now.simple[name]) for name in _GAUGES if name in now.simple)
     found.update(_cost(cost))
     return found
+
+
+def _as_shadow(before: Counters | None, now: Counters) -> dict[str, float]:
+    """Of a version that got copies in the window."""
+    old: Mapping[str, float] = before.simple if before else {}
+    found = {name: now.simple.get(name, 0.0) - old.get(name, 0.0) for name in _AS_SHADOW}
+    return found if any(found.values()) else {}
 
 
 def _requests(before: Counters | None, now: Counters, seconds: float) -> dict[str, float]:

@@ -97,6 +97,15 @@ def weights_in_force(
     return tuple((default if version in held else version, w) for version, w in weights)
 
 
+def shadows_in_force(
+    split: Split, held: frozenset[int], default: int | None
+) -> tuple[tuple[int, float], ...]:
+    """(version, share) of those that get copies, by version: none that is ``held`` and takes other
+    requests, and not the ``default``, which would run its own."""
+    shadows = sorted(split.shadows.items())
+    return tuple((v, share) for v, share in shadows if v not in held and v != default)
+
+
 def _base(
     standing: Standing, held: frozenset[int], order: Sequence[int], answered: int | None
 ) -> int | None:

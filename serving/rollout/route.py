@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from serving.model_config.route import why_no_weights
+from serving.model_config.route import why_no_shadows, why_no_weights
 
-# Versions that may get copies of a model's requests: each is kept loaded.
-MOST_SHADOWS = 4
 # Characters of what a change is said to be: no more is read back.
 LONGEST_CHANGE = 4000
 
@@ -21,8 +19,8 @@ class Split:
     nothing is divided, the default version has them all. ``sticky``: the name of a header, a key
     of gRPC's metadata or a request's parameter; who sends the same value again gets the same
     version. "": everybody draws anew. ``shadows``: version -> the share of requests, from 0 to 1,
-    of which it is to get a copy (nothing sends copies yet). All these versions stay loaded,
-    whatever the version policy says. ``base``: the one of ``weights`` that answers by default, for
+    of which it is to get a copy: it answers nobody. All these versions stay loaded, whatever the
+    version policy says. ``base``: the one of ``weights`` that answers by default, for
     those that can't; None: the one with the largest weight.
     """
 
@@ -44,15 +42,23 @@ class Split:
         base: int | None = None,
     ) -> Split:
         """With these parts in place of its own; None: as it is. Without weights nobody keeps a
-        version: there is no key then. ``base`` goes with ``weights``."""
+        version: there is no key then. ``base`` goes with ``weights``. A shadow that gets a
+        weight is none any more."""
         new = replace(
             self,
             weights=self.weights if weights is None else dict(sorted(weights.items())),
             sticky=self.sticky if sticky is None else sticky.lower(),
-            shadows=self.shadows if shadows is None else dict(sorted(shadows.items())),
+            shadows=beside(self.shadows, weights or {})
+            if shadows is None
+            else dict(sorted(shadows.items())),
             base=self.base if weights is None else base,
         )
         return new if new.weights else replace(new, sticky="")
+
+
+def beside(shadows: Mapping[int, float], weights: Mapping[int, int]) -> dict[int, float]:
+    """Those shadows that have no weight."""
+    return {version: share for version, share in shadows.items() if not weights.get(version)}
 
 
 NO_SPLIT = Split()
@@ -84,11 +90,8 @@ class RouteChange:
 
 def why_no_split(split: Split) -> str:
     """What is wrong with it, "" where nothing is."""
-    if len(split.shadows) > MOST_SHADOWS:
-        return f"shadows of {len(split.shadows)} versions: at most {MOST_SHADOWS} can get copies"
-    for version, share in split.shadows.items():
-        if not 0 < share <= 1:
-            return f"the share of shadow {version} is {share:g}: expected more than 0, at most 1"
+    if why := why_no_shadows(split.shadows, split.weights):
+        return why
     if split.base is not None and split.base not in split.weights:
         return f"version {split.base}, which is to answer by default, has no weight"
     return why_no_weights(split.weights, split.sticky)
@@ -99,12 +102,16 @@ def weights_words(weights: Mapping[int, int]) -> str:
     return " ".join(f"{version}={weight}" for version, weight in sorted(weights.items()))
 
 
+def shadows_words(shadows: Mapping[int, float]) -> str:
+    """``4=10%``."""
+    return " ".join(f"{version}={100 * share:g}%" for version, share in sorted(shadows.items()))
+
+
 def split_words(split: Split) -> str:
     """As a history tells it."""
     words = [f"weights {weights_words(split.weights)}" if split.weights else "no weights"]
     if split.sticky:
         words.append(f"sticky by {split.sticky}")
     if split.shadows:
-        shares = " ".join(f"{version}={share:g}" for version, share in split.shadows.items())
-        words.append(f"shadows {shares}")
+        words.append(f"shadows {shadows_words(split.shadows)}")
     return ", ".join(words)

@@ -40,6 +40,7 @@ from serving.settings.sections import (
     TrackingSettings,
     Words,
 )
+from serving.settings.shadow import ShadowSettings
 from serving.settings.statistics import StatisticsSettings
 
 # Characters of a header's value that is kept out of what is written.
@@ -114,6 +115,7 @@ class Settings(Section):
     rollout: RolloutSettings = RolloutSettings()
     canary: CanarySettings = CanarySettings()
     gates: GatesSettings = GatesSettings()
+    shadow: ShadowSettings = ShadowSettings()
     tracking: TrackingSettings = TrackingSettings()
     tracing: TracingSettings = TracingSettings()
     request_log: RequestLogSettings = RequestLogSettings()

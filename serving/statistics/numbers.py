@@ -12,6 +12,9 @@ import numpy as np
 from serving.statistics.features import Array
 from serving.statistics.library import datasketches
 
+# The library holds the interpreter's lock meanwhile: a quarter of a millisecond.
+_AT_ONCE = 8192
+
 
 @dataclass(slots=True)
 class Moments:
@@ -79,7 +82,9 @@ class Quantiles:
         self._sketch = datasketches().kll_doubles_sketch(k) if sketch is None else sketch
 
     def add(self, numbers: Array) -> None:
-        self._sketch.update(np.ascontiguousarray(numbers, np.float64))
+        given = np.ascontiguousarray(numbers, np.float64)
+        for at in range(0, len(given), _AT_ONCE):
+            self._sketch.update(given[at : at + _AT_ONCE])
 
     def merge(self, other: Quantiles) -> None:
         self._sketch.merge(other._sketch)

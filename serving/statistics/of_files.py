@@ -58,7 +58,7 @@ class _Sets:
 
     def add(self, piece: Piece) -> None:
         self._into(self.whole, piece)
-        if not self.by:
+        if self.by not in piece:
             return
         keys = _keys(piece[self.by])
         for key in dict.fromkeys(keys.tolist()):
@@ -87,10 +87,11 @@ def statistics_of(
 
     Features are columns; a column of lists that all have one length of at most 256, or an array of
     rank 2, is one feature for each place, ``NAME[i]``, as a model's tensor of that name is. Each
-    file is read twice where it does not state what its columns hold. Of a CSV file's columns those
-    of which each value is a number are numbers. ``schema``: a ``Schema`` whose types go before what
-    is found. ``slice_by``: a column; each of its values, the first 64, has a data set of its own
-    besides. ``sample``: the part of the rows that is used, drawn at random, the same each time.
+    file is read twice, since only all of it tells what its columns hold. Of a CSV file's columns
+    those of which each value is a number are numbers. ``schema``: a ``Schema`` whose types go
+    before what is found. ``slice_by``: a column; each of its values, the first 64, has a data set
+    of its own besides. ``sample``: the part of the rows that is used, drawn at random, the same
+    each time.
 
     Raises DataError; ConfigError where a package is missing.
     """
@@ -149,6 +150,8 @@ def _named_pieces(
                 yield path, piece
         except SetError as error:
             raise DataError(f"{path}: {error}") from None
+        except MemoryError:
+            raise DataError(f"{path}: a piece of it takes more memory than there is") from None
         except ModuleNotFoundError as error:
             words = f"needs the package {error.name!r}: pip install 'serving[parquet]'"
             raise ConfigError(f"{path}: reading it {words}") from None

@@ -272,7 +272,7 @@ class WriteBack:
 
     def _write_judgement(self, calls: Calls, one: Judgement) -> None:
         try:
-            outcome, words = write_judgement(calls, one, self._terms.verdict_tag), one.word
+            outcome, words = write_judgement(calls, one, self._terms.verdict_tag)
         except RefusedError as error:
             outcome, words = Outcome.REFUSED, f"a verdict could not be written: MLflow {error}"
         if self._book.written(one):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from serving.gates.verdict import WORDS
 from serving.write_back.judgement import Judgement
 from serving.write_back.promotion import (
     AliasMark,
@@ -58,16 +59,22 @@ def write_tags(
     return step.after, step.outcome, step.words
 
 
-def write_judgement(calls: Calls, one: Judgement, tag: str) -> Outcome:
-    """``tag``: the key of the version's tag, "" for none. Raises MlflowError."""
-    outcome = Outcome.UNCHANGED
-    if tag and calls.tags(one.model, one.version).get(tag) != one.word:
-        calls.set_tag(one.model, one.version, tag, one.word)
-        outcome = Outcome.WRITTEN
+def write_judgement(calls: Calls, one: Judgement, tag: str) -> tuple[Outcome, str]:
+    """What came of it, in words. ``tag``: the key of the version's tag, "" for none; where it says
+    what no gate says, it is somebody else's, and stays. Raises MlflowError."""
+    outcome, words = Outcome.UNCHANGED, one.word
+    if tag:
+        found = calls.tags(one.model, one.version).get(tag)
+        if found not in (None, *WORDS):
+            outcome = Outcome.LEFT_ALONE
+            words = f"{one.word}; tag '{tag}' is '{found[:64]}': somebody else set it, and it stays"
+        elif found != one.word:
+            calls.set_tag(one.model, one.version, tag, one.word)
+            outcome = Outcome.WRITTEN
     if one.run and one.metrics:
         calls.log_metrics(one.run, [_point(one, key, value) for key, value in one.metrics])
-        outcome = Outcome.WRITTEN
-    return outcome
+        outcome = Outcome.WRITTEN if outcome is Outcome.UNCHANGED else outcome
+    return outcome, words
 
 
 def _point(one: Judgement, key: str, value: float) -> Mapping[str, object]:

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from serving.publishing import publish
 from tests.clients import axe
 from tests.clients.browser import MISSING, Browser, is_there
 from tests.clients.gateway import Gateway, HttpAnswer, wait_until
@@ -22,6 +24,11 @@ from tests.small_models import identity, scale, tiny, write
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 FEW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
 BOTH = "version_policy: { latest: { num_versions: 2 } }"
+SCHEMA = """
+feature { name: "x[0]" type: FLOAT float_domain { min: -4 max: 4 } }
+feature { name: "x[1]" type: FLOAT }
+feature { name: "x[2]" type: INT }
+"""
 TOKEN = "a-token-of-this-test"
 
 
@@ -304,7 +311,7 @@ def test_a_rollout_is_seen_and_steered(served: Gateway, browser: Browser) -> Non
 
     def press(verb: str, *, sure: bool = True) -> None:
         browser.click(f'[data-verb="{verb}"]')
-        browser.click(f'#sure button[value="{"ok" if sure else "cancel"}"]')
+        browser.click(f'#sure[open] button[value="{"ok" if sure else "cancel"}"]')
 
     press("pause", sure=False)
     press("pause")
@@ -319,6 +326,7 @@ def test_a_rollout_is_seen_and_steered(served: Gateway, browser: Browser) -> Non
     browser.open(page(served, "#/models/tiny"))
     browser.shows("running")
     browser.click('[data-verb="promote"]')
+    browser.until(lambda: browser.all("#sure[open]"), "it is asked whether one is sure")
     browser.script("document.querySelector('#sure-reason').value = 'it is good'")
     browser.click('#sure button[value="ok"]')
     browser.until(lambda: _default(served) == 2, "version 2 answers unnamed requests")
@@ -457,4 +465,56 @@ def test_many_models_and_versions_are_shown_a_page_at_a_time(
     browser.shows("model-098")
     browser.open(page(gateway, "#/models/deep"))
     browser.shows("999 versions on disk that are not loaded")
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_features_are_shown_against_their_baseline(
+    start_gateway: Any, repository: Path, tmp_path: Path, browser: Browser
+) -> None:
+    pytest.importorskip("datasketches")
+    rng = np.random.default_rng(1)
+    np.savez(tmp_path / "train.npz", x=rng.normal(0, 1, (2000, 4)).astype(np.float32))
+    (tmp_path / "tiny.onnx").write_bytes(tiny().SerializeToString())
+    publish(tmp_path / "tiny.onnx", repository, "tiny", training_data=[tmp_path / "train.npz"])
+    (repository / "tiny" / "schema.pbtxt").write_text(SCHEMA)
+    settings = {"statistics.samples_per_second": "0", "statistics.window_s": "1"}
+    gateway = start_gateway(repository, settings)
+    browser.open(page(gateway, "#/models/tiny"))
+    browser.shows("Nobody has asked this version since the gateway started")
+
+    def drifting() -> bool:
+        rows = rng.normal(5, 1, (200, 4)).round(3)
+        rows[:, 1] = 0
+        tensor = {"name": "x", "datatype": "FP32", "shape": [200, 4], "data": rows.tolist()}
+        gateway.infer("tiny", {"inputs": [tensor]})
+        found = asked(gateway, "/api/v1/models/tiny/versions/1/anomalies").json()
+        return bool(found["anomalies"])
+
+    wait_until(drifting, 20, "an anomaly", every=0.2)
+    curves = wait_until(
+        lambda: asked(gateway, "/api/v1/curves?model=tiny").json()["curves"], 15, "a step is over"
+    )
+    # From then on the page shows the hour.
+    wait_until(lambda: time.time() > curves[0]["at"][0] + 2, 15, "two windows are over")
+    browser.open("about:blank")
+    browser.open(page(gateway, "#/models/tiny"))
+    browser.shows("FEATURE_TYPE_")
+    browser.shows("x[1]")
+    browser.shows("live baseline")
+    browser.until(lambda: len(browser.all(".feature svg")) >= 4, "histograms are drawn")
+    outline = "return document.querySelectorAll('.feature polyline.fill-two').length"
+    assert browser.script(outline) == 4
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_where_statistics_are_off_the_page_says_so(
+    start_gateway: Any, repository: Path, browser: Browser
+) -> None:
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository, {"statistics.enabled": "false"})
+    browser.open(page(gateway, "#/models/tiny"))
+    browser.shows("keeps no statistics")
     assert browser.said() == []

@@ -83,7 +83,8 @@ def test_versions_that_are_published_there_come_under_load(
     start_gateway: Any, repository: Path, tmp_path: Path, bucket: tuple[Proxy, str]
 ) -> None:
     proxy, url = bucket
-    done = publish(proxy, url, tmp_path, 1)
+    (tmp_path / "data.jsonl").write_text('{"X": [1, 2]}\n')
+    done = publish(proxy, url, tmp_path, 1, "--training-data", str(tmp_path / "data.jsonl"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["path"] == f"{url}/m/1"
     again = publish(proxy, url, tmp_path, 1, "--version", "1")
@@ -92,6 +93,8 @@ def test_versions_that_are_published_there_come_under_load(
     gateway = start(start_gateway, repository, proxy, url)
     answers(gateway, "m", 1)
     answers(gateway, "local", 1)
+    (view,) = gateway.get("/api/v1/models/m", port=gateway.admin_port).json()["versions"]
+    assert view["baseline"] == "baseline.pb"
     with Load(gateway, "m", clients=1, limit_s=300) as load:
         assert publish(proxy, url, tmp_path, 2).returncode == 0
         wait_until(lambda: load.versions["2"] > 10, 60, "version 2 answers")

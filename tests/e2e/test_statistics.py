@@ -15,6 +15,7 @@ from tests import small_models
 from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, stub
+from tests.unit.cli.test_statistics import serving
 from tests.unit.observe.statistics.world import features
 
 if TYPE_CHECKING:
@@ -69,6 +70,32 @@ def repository_of(folder: Path, schema: str = "") -> Path:
     if schema:
         (folder / "tiny" / "schema.pbtxt").write_text(schema)
     return folder
+
+
+def test_what_is_not_there_and_what_is_off_is_said(
+    start_gateway: StartGateway, repository: Path
+) -> None:
+    one = start_gateway(repository_of(repository))
+    for what, status, words in (
+        (path("statistics"), 404, "nothing is known of it yet"),
+        (path("statistics", "nobody"), 404, "no such version"),
+        (path("drift", version=7), 404, "no such version"),
+        ("/api/v1/models/tiny/versions/one/anomalies", 404, "no such version"),
+        (path("statistics?window=week"), 400, "window"),
+        (path("statistics?window=day&at=7"), 404, "no window is kept"),
+        (path("statistics?window=day&at=x"), 400, "at"),
+        (path("statistics?windows=day"), 400, "unknown query parameter"),
+        (path("statistics?window=baseline"), 404, "no baseline"),
+    ):
+        answer = one.get(what, port=one.admin_port)
+        assert answer.status == status, (what, answer)
+        assert words in answer.json()["error"], (what, answer)
+    assert told(one, "anomalies") == {"anomalies": [], "recent": []}
+    assert told(one, "drift") == {"features": []}
+    off = start_gateway(repository, {"statistics.enabled": "false"})
+    answer = off.get(path("statistics"), port=off.admin_port)
+    assert answer.status == 503
+    assert "statistics are off" in answer.json()["error"]
 
 
 def test_live_statistics_are_numpys_of_the_same_rows(
@@ -131,6 +158,11 @@ def test_a_feature_that_is_always_missing_raises_an_anomaly_within_a_window(
     ]
     (event,) = one.events("feature_anomaly")
     assert (event["model"], event["version"], event["feature"]) == ("tiny", 1, "x[1]")
+    shown = serving("stats", "live", "tiny", "--admin-url", one.admin)
+    assert shown.returncode == 0, shown.stderr
+    assert "FEATURE_TYPE_NOT_PRESENT" in shown.stdout
+    assert "\noutputs: " in shown.stdout
+    assert "y.class" in shown.stdout
     labels = {"model": "tiny", "version": "1", "type": "FEATURE_TYPE_NOT_PRESENT"}
     assert one.metric("serving_feature_anomalies_active", **labels) == 1
 
@@ -241,31 +273,6 @@ def test_a_canary_is_compared_with_the_version_beside_it(
     assert found["Y[0]"]["distance"] > 0.5 > found["X[0]"]["distance"]
     assert found["Y[0]"]["threshold"] is None
     assert all(row["kind"] != "versions" for row in told(one, "drift", "m", 1)["features"])
-
-
-def test_what_is_not_there_and_what_is_off_is_said(
-    start_gateway: StartGateway, repository: Path
-) -> None:
-    one = start_gateway(repository_of(repository))
-    for what, status, words in (
-        (path("statistics"), 404, "nothing is known of it yet"),
-        (path("statistics", "nobody"), 404, "no such version"),
-        (path("drift", version=7), 404, "no such version"),
-        ("/api/v1/models/tiny/versions/one/anomalies", 404, "no such version"),
-        (path("statistics?window=week"), 400, "window"),
-        (path("statistics?window=day&at=x"), 400, "at"),
-        (path("statistics?windows=day"), 400, "unknown query parameter"),
-        (path("statistics?window=baseline"), 404, "no baseline"),
-    ):
-        answer = one.get(what, port=one.admin_port)
-        assert answer.status == status, (what, answer)
-        assert words in answer.json()["error"], (what, answer)
-    assert told(one, "anomalies") == {"anomalies": [], "recent": []}
-    assert told(one, "drift") == {"features": []}
-    off = start_gateway(repository, {"statistics.enabled": "false"})
-    answer = off.get(path("statistics"), port=off.admin_port)
-    assert answer.status == 503
-    assert "statistics are off" in answer.json()["error"]
 
 
 def test_so_many_a_second_are_sampled_whatever_comes(

@@ -3,6 +3,7 @@
 
 use crate::error::ErrorCode;
 use crate::stats::outputs::{CLASSES, Outputs, SCORES};
+use crate::stats::shadow::ShadowCounts;
 use crate::stats::{Histogram, Protocol, ROWS, Requests, Runs, SECONDS, Stats, Timed, Why};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -59,6 +60,15 @@ pub struct Figures {
     pub executing_batches: u64,
     /// Milliseconds since the epoch.
     pub last_inference: u64,
+    /// Of copies that it ran as a shadow: they are in none of the others. `None` before the first.
+    pub shadow: Option<Box<ShadowFigures>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ShadowFigures {
+    pub counts: ShadowCounts,
+    /// Their runs.
+    pub compute: Observed,
 }
 
 /// Observations by class and by size; and the sums of the squares of the answers' numbers of them.
@@ -178,6 +188,9 @@ impl Figures {
             in_flight_requests: get(&stats.in_flight),
             executing_batches: get(&stats.executing),
             last_inference: get(&stats.last_inference),
+            shadow: stats
+                .shadowed()
+                .map(|of| Box::new(ShadowFigures { counts: of.counts(), compute: Observed::of(&of.took) })),
         }
     }
 }

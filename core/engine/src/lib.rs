@@ -23,6 +23,7 @@ pub mod queue;
 pub mod random;
 pub mod routes;
 pub mod scheduling;
+pub mod shadow;
 pub mod shared_memory;
 pub mod stats;
 pub mod status;

@@ -5,6 +5,7 @@
 //! all unknown names share one empty label.
 
 pub mod families;
+mod shadows;
 pub mod tensorflow;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub fn text(all: &[Figures], server: &Totals) -> String {
         page.simple(family, *value);
     }
     page.failures();
+    shadows::tell(&mut page.out, all);
     for one in &OF_SERVER {
         page.head(&one.family);
         let _ = writeln!(page.out, "{} {}", one.family.name, (one.value)(server));
@@ -89,10 +91,7 @@ impl Version<'_> {
 
 impl<'a> Page<'a> {
     fn new(all: &'a [Figures]) -> Self {
-        let version = |figures: &'a Figures| Version {
-            labels: format!("model=\"{}\",version=\"{}\"", escape(&figures.model), number(figures.version)),
-            figures,
-        };
+        let version = |figures: &'a Figures| Version { labels: labels(figures), figures };
         Page {
             out: String::with_capacity(4096 + all.len() * 20_000),
             versions: all.iter().filter(|one| one.asked.contains(&true)).map(version).collect(),
@@ -100,13 +99,7 @@ impl<'a> Page<'a> {
     }
 
     fn head(&mut self, family: &Family) {
-        let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        let Family { name, help, .. } = family;
-        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        head(&mut self.out, family);
     }
 
     fn simple(&mut self, family: &Family, value: Value<Figures>) {
@@ -181,6 +174,20 @@ impl<'a> Page<'a> {
     }
 }
 
+fn head(out: &mut String, family: &Family) {
+    let kind = match family.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    let Family { name, help, .. } = family;
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn labels(figures: &Figures) -> String {
+    format!("model=\"{}\",version=\"{}\"", escape(&figures.model), number(figures.version))
+}
+
 fn by_code(figures: &Figures, protocol: Protocol) -> Vec<(String, u64)> {
     let counts = &figures.outcomes[protocol as usize];
     let mut by_code = vec![(status::code_label(protocol, Ok(())), counts[0])];
@@ -199,7 +206,18 @@ fn by_code(figures: &Figures, protocol: Protocol) -> Vec<(String, u64)> {
 }
 
 fn histogram(out: &mut String, family: &Distribution, labels: &str, observed: &Observed, bounds: &[String]) {
-    let name = family.family.name;
+    buckets(out, &family.family, family.unit, labels, observed, bounds);
+}
+
+fn buckets(
+    out: &mut String,
+    family: &Family,
+    unit: f64,
+    labels: &str,
+    observed: &Observed,
+    bounds: &[String],
+) {
+    let name = family.name;
     let bucket = format!("{name}_bucket{{{labels},le=\"");
     let mut digits = itoa::Buffer::new();
     for (count, bound) in observed.counts().iter().zip(bounds) {
@@ -207,7 +225,7 @@ fn histogram(out: &mut String, family: &Distribution, labels: &str, observed: &O
             out.push_str(part);
         }
     }
-    let _ = writeln!(out, "{name}_sum{{{labels}}} {}", observed.sum as f64 * family.unit);
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {}", observed.sum as f64 * unit);
     let _ = writeln!(out, "{name}_count{{{labels}}} {}", observed.all());
 }
 

@@ -3,8 +3,10 @@
 //! versions most are asked by nobody.
 
 pub mod outputs;
+pub mod shadow;
 mod why;
 
+pub use shadow::Shadowed;
 pub use why::Why;
 
 use crate::error::ErrorCode;
@@ -205,6 +207,8 @@ pub struct Stats {
     /// What of its answers is [counted](Counting), and what was; none before it was ever asked for.
     counting: AtomicU8,
     outputs: OnceLock<Box<Outputs>>,
+    /// None before the first copy.
+    shadowed: OnceLock<Box<Shadowed>>,
     by_rows: Mutex<BTreeMap<usize, BatchTimes>>,
     /// Smoothed nanoseconds a row takes, for retry hints.
     row_ns: AtomicU64,
@@ -239,6 +243,7 @@ impl Stats {
             fallbacks: OnceLock::new(),
             counting: AtomicU8::new(Counting::Nothing as u8),
             outputs: OnceLock::new(),
+            shadowed: OnceLock::new(),
             by_rows: Mutex::new(BTreeMap::new()),
             row_ns: AtomicU64::new(0),
         })
@@ -341,6 +346,16 @@ impl Stats {
     /// `None` where nothing of them was ever counted.
     pub fn outputs(&self) -> Option<&Outputs> {
         self.outputs.get().map(|one| &**one)
+    }
+
+    /// What is counted of the copies that it gets as a shadow.
+    pub fn as_shadow(&self) -> &Shadowed {
+        self.shadowed.get_or_init(Shadowed::new)
+    }
+
+    /// `None` before the first copy.
+    pub fn shadowed(&self) -> Option<&Shadowed> {
+        self.shadowed.get().map(|one| &**one)
     }
 
     /// A request that came here for this reason was answered, well or badly.

@@ -34,6 +34,7 @@ const ORDER: &[&str] = &[
     "onnx",
     "ids",
     "observe",
+    "shadow",
     "batching",
     "queue",
     "routes",

@@ -118,6 +118,11 @@ impl Batch {
         self.with(|held| held.batch.time_left().map(|left| left.as_secs_f64()))
     }
 
+    #[getter]
+    fn of_copies(&self) -> PyResult<bool> {
+        self.with(|held| held.batch.is_of_copies())
+    }
+
     fn is_abandoned(&self) -> bool {
         self.inner.lock().as_ref().is_some_and(|held| held.batch.is_abandoned())
     }

@@ -4,6 +4,7 @@ use crate::numpy;
 use engine::error::ErrorCode;
 use engine::figures::{Distributions, Figures as Inner, OUTCOMES, Observed};
 use engine::metrics::families::{DISTRIBUTIONS, Distribution, OF_VERSIONS};
+use engine::stats::shadow::ShadowCounts;
 use engine::stats::{Protocol, SECONDS, Why};
 use engine::status::code_label;
 use pyo3::prelude::*;
@@ -83,6 +84,11 @@ impl Figures {
             let values: Vec<u64> = self.inner.iter().map(one.value).collect();
             dict.set_item(one.key, numpy::array(py, &values, &[values.len()])?)?;
         }
+        for (key, value) in SHADOWS {
+            let of = |one: &Inner| one.shadow.as_ref().map_or(0, |shadow| value(&shadow.counts));
+            let values: Vec<u64> = self.inner.iter().map(of).collect();
+            dict.set_item(key, numpy::array(py, &values, &[values.len()])?)?;
+        }
         Ok(dict)
     }
 
@@ -95,6 +101,16 @@ impl Figures {
         Ok(dict)
     }
 }
+
+type OfShadow = fn(&ShadowCounts) -> u64;
+
+/// Counters of what versions did as shadows.
+const SHADOWS: [(&str, OfShadow); 4] = [
+    ("shadow_copies", |of| of.copies),
+    ("shadow_failed", |of| of.failed.iter().sum()),
+    ("shadow_compared", |of| of.compared),
+    ("shadow_different", |of| of.different),
+];
 
 fn by_outcome<'py>(
     py: Python<'py>,

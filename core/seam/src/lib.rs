@@ -10,6 +10,7 @@ mod observe;
 mod onnx;
 mod queue;
 mod server;
+mod shadow;
 mod signature;
 mod spans;
 mod stats;

@@ -1,6 +1,7 @@
 //! Queues as Python makes and pulls them.
 
 use crate::batch::Batch;
+use crate::shadow;
 use crate::signature::{Named, Names, Schema, TensorSpec, signature};
 use crate::stats::Stats;
 use crate::value_error;
@@ -124,6 +125,14 @@ impl Queue {
     fn sample_for_statistics(&self, per_second: f64) -> PyResult<()> {
         self.inner.sample_for_statistics(crate::per_second("per_second", per_second)?);
         Ok(())
+    }
+
+    fn shadow<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        shadow::report(py, &self.inner)
+    }
+
+    fn shadow_examples<'py>(&self, py: Python<'py>) -> PyResult<Vec<shadow::Told<'py>>> {
+        shadow::examples(py, &self.inner)
     }
 
     fn close(&self, py: Python<'_>) {

@@ -14,6 +14,7 @@ use engine::metrics::families::OF_SERVER;
 use engine::observe::Rules;
 use engine::observe::trace_rules::TraceRules;
 use engine::routes::{Route as InnerRoute, Shadow, alias};
+use engine::shadow::{Rules as ShadowRules, Tolerance};
 use engine::shared_memory::Rules as RegionRules;
 use engine::stats::outputs::Counting;
 use pyo3::exceptions::PyOSError;
@@ -35,7 +36,7 @@ impl Route {
     #[new]
     #[pyo3(signature = (model, versions, default, unavailable = BTreeMap::new(), reason = None,
         unloaded = Vec::new(), *, aliases = BTreeMap::new(), weights = Vec::new(), sticky = "",
-        shadows = Vec::new()))]
+        shadows = Vec::new(), beside = HashMap::new()))]
     #[allow(clippy::too_many_arguments)] // A Python constructor.
     fn new(
         model: String,
@@ -48,6 +49,7 @@ impl Route {
         weights: Vec<(u64, u32)>,
         sticky: &str,
         shadows: Vec<(u64, f64)>,
+        beside: HashMap<u64, PyRef<'_, Queue>>,
     ) -> PyResult<Self> {
         for name in aliases.keys() {
             alias(name).map_err(|error| value_error(error.message))?;
@@ -60,6 +62,7 @@ impl Route {
             weights,
             sticky: (!sticky.is_empty()).then(|| sticky.to_ascii_lowercase().into()),
             shadows: shadows.into_iter().map(shadow).collect::<PyResult<_>>()?,
+            beside: beside.into_iter().map(|(n, queue)| (n, queue.inner.clone())).collect(),
             unavailable,
             unloaded: unloaded.into(),
             reason,
@@ -186,6 +189,31 @@ impl Server {
             sample_replayed,
             statistics_samples: crate::per_second("statistics_samples", statistics_samples)?,
             statistics_values: crate::per_second("statistics_values", statistics_values)?,
+        });
+        Ok(())
+    }
+
+    #[pyo3(signature = (*, copies, held_bytes, timeout_s, absolute, relative, examples, example_bytes, event_every_s))]
+    #[allow(clippy::too_many_arguments)] // Keyword-only in Python.
+    fn shadows(
+        &self,
+        copies: usize,
+        held_bytes: usize,
+        timeout_s: f64,
+        absolute: f64,
+        relative: f64,
+        examples: usize,
+        example_bytes: usize,
+        event_every_s: f64,
+    ) -> PyResult<()> {
+        self.inner.shared().shadows.set(ShadowRules {
+            copies,
+            bytes: held_bytes,
+            timeout: Duration::try_from_secs_f64(timeout_s).map_err(value_error)?,
+            tolerance: Tolerance { absolute, relative },
+            examples,
+            example_bytes,
+            event_every: Duration::try_from_secs_f64(event_every_s).map_err(value_error)?,
         });
         Ok(())
     }

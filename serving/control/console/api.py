@@ -57,9 +57,11 @@ class ConsoleApi:
         about: Callable[[], tuple[str, bool]],
         http_port: int,
         most_listeners: int,
+        has_statistics: bool = False,
     ) -> None:
         self._models, self._rollouts, self._curves = models, rollouts, curves
         self._errors, self._about, self._http_port = errors, about, http_port
+        self._has_statistics = has_statistics
         self.stream = Stream(most_listeners, self._told_rollouts)
         curves.on_step = self._stepped
 
@@ -119,6 +121,7 @@ class ConsoleApi:
                 "version": __version__,
                 "ready": ready,
                 "http_port": self._http_port,
+                "statistics": self._has_statistics,
                 "counts": overview.counts_json(views),
                 **overview.rates_json(figures),
                 "models": [
@@ -172,7 +175,7 @@ class ConsoleApi:
 
     async def _stream(self, request: Request) -> Response:
         asked = query_of(request, forms.StreamQuery)
-        listener = self.stream.open()
+        listener = self.stream.follow()
         return _Followed(self.stream, listener, asked.seconds)
 
     def _told_rollouts(self) -> dict[str, Any]:
@@ -200,4 +203,4 @@ class _Followed(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._stream.close(self._listener)
+            self._stream.leave(self._listener)

@@ -38,6 +38,10 @@ class OverviewVersion(Form):
     share: float | None = Field(
         description="Its part of the requests that name no version, from 0 to 1; null: none."
     )
+    shadow: float | None = Field(
+        description="The share of these requests of which it runs a copy that nobody gets the"
+        " answer of; null: of none."
+    )
     queue: int | None = Field(description="Requests that wait now; null: it has no queue.")
     figures: FiguresInfo | None = Field(
         description="Of the last ten seconds; null: nobody asked it, or no curves are kept of it."
@@ -75,6 +79,9 @@ class Overview(Form):
     version: str
     ready: bool = Field(description="Whether requests should be sent here.")
     http_port: int = Field(description="Where models answer.")
+    statistics: bool = Field(
+        description="Whether statistics of what goes in and comes out are kept."
+    )
     counts: ModelCounts
     request_rate: float = Field(description="Of all models, in the last ten seconds.")
     error_rate: float

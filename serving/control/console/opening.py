@@ -31,6 +31,8 @@ class Console:
         rollouts: Rollouts,
         is_ready: Callable[[], bool],
         http_address: tuple[str, int],
+        *,
+        has_statistics: bool = False,
     ) -> None:
         self._curves = Curves(source, settings.console.curve_versions)
         self._errors = RecentErrors(lambda name: models.view(name) is not None)
@@ -43,6 +45,7 @@ class Console:
             lambda: (settings.name, is_ready()),
             http_address[1],
             max(1, settings.places.admin // 4),
+            has_statistics,
         )
         self._predictions = Predictions(http_address, settings.limits.request_timeout_s)
         models.on_change(self._api.note)

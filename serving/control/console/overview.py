@@ -34,7 +34,8 @@ def model_json(
 ) -> dict[str, Any]:
     """Without the rollout's own figures; ``rollout``: the one under way."""
     parts = shares(view)
-    beside = {rollout.candidate, rollout.base} if rollout is not None else set()
+    shadows = dict(view.route.shadows)
+    beside = {*shadows, *({rollout.candidate, rollout.base} if rollout is not None else ())}
     ranked = sorted(view.versions, key=lambda one: _rank(view, one, parts, beside, figures))
     return {
         "name": view.name,
@@ -44,7 +45,10 @@ def model_json(
         "reason": view.reason,
         "aliases": dict(sorted(view.aliases.items())),
         "versions": [
-            _version_json(one, parts.get(one.number), figures.get((view.name, one.number)))
+            {
+                **_version_json(one, parts.get(one.number), figures.get((view.name, one.number))),
+                "shadow": shadows.get(one.number),
+            }
             for one in ranked[:MOST_VERSIONS]
         ],
         "versions_total": len(view.versions) + len(view.unloaded),

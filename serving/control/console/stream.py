@@ -84,8 +84,8 @@ class Stream:
         with self._lock:
             return tuple(self._listeners)
 
-    def open(self) -> Listener:
-        """A place for one more, until ``close``. Raises ServingError where there are as many as
+    def follow(self) -> Listener:
+        """A place for one more, until ``leave``. Raises ServingError where there are as many as
         may be."""
         listener = Listener(asyncio.get_running_loop())
         with self._lock:
@@ -97,7 +97,7 @@ class Stream:
             self._listeners.add(listener)
         return listener
 
-    def close(self, listener: Listener) -> None:
+    def leave(self, listener: Listener) -> None:
         with self._lock:
             self._listeners.discard(listener)
 

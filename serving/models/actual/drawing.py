@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +16,7 @@ from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded, 
 from serving.models.reasons import Absence
 from serving.models.state import Passage, Slot, State
 from serving.models.views import ModelView, Process, VersionView
-from serving.rollout.plan import weights_in_force
+from serving.rollout.plan import shadows_in_force, weights_in_force
 
 if TYPE_CHECKING:
     from serving import _core
@@ -105,6 +105,7 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
             *(versions, facts.default, _for_clients(why, versions, facts, absence or facts.error)),
             *(rest, target.aliases.now, target.split),
             weights_in_force(target.split, target.held, target.pinned, facts.default),
+            shadows_in_force(target.split, target.held, facts.default),
         ),
         reason=reason,
         pinned=target.pinned,
@@ -199,9 +200,22 @@ def _split_words(facts: ModelFacts, versions: Sequence[VersionView]) -> Iterator
         elif number not in ready and weight:
             state = _state_words(target, versions, number)
             yield f"version {number} has a weight and is not ready ({state}); {others}"
-    for number in target.split.shadows:
-        if number not in ready:
-            yield f"shadow {number} is not ready ({_state_words(target, versions, number)})"
+    yield from _shadow_words(facts, versions, ready)
+
+
+def _shadow_words(
+    facts: ModelFacts, versions: Sequence[VersionView], ready: Collection[int]
+) -> Iterator[str]:
+    """Why shadows get no copies."""
+    gated = {view.number for view in versions if view.gated}
+    for number in facts.target.split.shadows:
+        if number == facts.default:
+            yield f"shadow {number} answers requests itself, and gets no copies"
+        elif number in facts.target.held:
+            yield f"shadow {number} is held back for its signature, and gets no copies"
+        elif number not in ready and number not in gated:
+            state = _state_words(facts.target, versions, number)
+            yield f"shadow {number} is not ready ({state})"
 
 
 def _named(aliases: Sequence[str]) -> str:

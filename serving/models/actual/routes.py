@@ -31,9 +31,10 @@ def route_of(
     aliases: Mapping[str, int] | None = None,
     split: Split = NO_SPLIT,
     weights: Sequence[tuple[int, int]] = (),
+    shadows: Sequence[tuple[int, float]] = (),
 ) -> Route:
     """``default``: as it was decided; ``reason``: why nothing answers, if nothing does;
-    ``weights``: those of ``split`` that are in force.
+    ``weights`` and ``shadows``: those of ``split`` that are in force.
 
     A version that is known but not READY is unavailable, not unknown; one that is GONE is in no
     view.
@@ -53,7 +54,12 @@ def route_of(
         aliases=aliases or {},
         weights=weights,
         sticky=split.sticky if weights else "",
-        shadows=tuple(split.shadows.items()),
+        shadows=shadows,
+        beside={
+            v.number: v.queue
+            for v in versions
+            if v.gated and v.queue is not None and v.number in dict(shadows)
+        },
     )
 
 

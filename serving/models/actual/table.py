@@ -34,6 +34,7 @@ def publish_to(server: _core.Server) -> Callable[[Changes], None]:
             weights=route.weights,
             sticky=route.sticky,
             shadows=route.shadows,
+            beside=route.beside,
         )
 
     return publish

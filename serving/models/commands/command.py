@@ -92,10 +92,10 @@ class SetAlias:
 @dataclass(frozen=True, slots=True)
 class SetRoute:
     """Divide the requests that name no version among the versions of ``weights``, keep a client on
-    one by the value of what ``sticky`` names, and keep ``shadows`` loaded (nothing sends them
-    copies yet); see ``Split``. None: that part stays as it is; {} and "" end it. ``base``, given
-    with ``weights``, is the one of them that answers by default (None: that with the largest
-    weight). Done when every version of it is ready, and its gates have blessed it.
+    one by the value of what ``sticky`` names, and have ``shadows`` get copies; see ``Split``. None:
+    that part stays as it is; {} and "" end it. ``base``, given with ``weights``, is the one of them
+    that answers by default (None: that with the largest weight). Done when every version of it is
+    ready, and its gates have blessed it where it has a weight.
 
     It is no pin: where one is set, that one answers.
     """

@@ -149,7 +149,7 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
         case SetAlias():
             return routing.alias_outcome(command, facts)
         case SetRoute():
-            return _of_route(facts)
+            return _of_route(command, facts)
         case FollowList(model=model):
             return _of_list(model, facts)
         case Rollback():
@@ -252,7 +252,7 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
     return None
 
 
-def _of_route(facts: Facts) -> Outcome | None:
+def _of_route(command: SetRoute, facts: Facts) -> Outcome | None:
     split = facts.target.split
     named = [one for one in facts.target.versions if one.version in split.versions]
     lost = split.versions - {one.version for one in named}
@@ -263,8 +263,11 @@ def _of_route(facts: Facts) -> Outcome | None:
     outcome = _of_candidates(others, facts)
     if outcome is None or not outcome.ok:
         return outcome
-    # What is ready but for its gates gets nothing of its weight.
-    gated = [(one.version, facts.gated(one.version)) for one in others]
+    if (unfit := routing.unfit_shadow(command.shadows or {}, facts)) is not None:
+        return unfit
+    # What is ready but for its gates gets nothing of its weight; copies it gets.
+    weighed = [one for one in others if one.version not in split.shadows]
+    gated = [(one.version, facts.gated(one.version)) for one in weighed]
     if any(slot is not None and slot.is_judged for _, slot in gated):
         return None
     shut = [facts.shut_by_gates(version) for version, slot in gated if slot is not None]

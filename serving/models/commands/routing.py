@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from serving.errors import ErrorCode
 from serving.model_config.route import MOST_ALIASES
 from serving.models import advice
 from serving.models.commands.command import Outcome, SetAlias, SetRoute
 from serving.models.commands.facts import Facts, missing, not_found
-from serving.rollout.route import why_no_split
+from serving.rollout.route import Split, why_no_split
 
 # Aliases that an error names.
 _MOST_NAMED = 4
@@ -52,8 +52,8 @@ def _refused_route(command: SetRoute, facts: Facts) -> Outcome | None:
     why = why_no_split(split)
     if command.sticky and not split.weights:
         why = "there are no weights: with one version for all nobody needs a key to keep it"
-    if "weights" in facts.target.fixed and (command.weights, command.sticky) != (None, None):
-        words = f"model.yaml says the weights of model '{facts.model}'"
+    if fixed := _fixed_part(command, facts):
+        words = f"model.yaml says the {fixed} of model '{facts.model}'"
         return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
     if why:
         return Outcome(ErrorCode.BAD_REQUEST, why, facts.default)
@@ -62,9 +62,25 @@ def _refused_route(command: SetRoute, facts: Facts) -> Outcome | None:
     for version in sorted(split.versions - now.versions):
         if not facts.is_loaded(version) and (absent := missing(facts, version)) is not None:
             return absent
-    for version in sorted(split.versions - now.versions):
+    return _unable(command, split, facts)
+
+
+def _fixed_part(command: SetRoute, facts: Facts) -> str:
+    """What of it no command may change, "" where it may."""
+    fixed = facts.target.fixed
+    if "weights" in fixed and (command.weights, command.sticky) != (None, None):
+        return "weights"
+    return "shadows" if "shadows" in fixed and command.shadows is not None else ""
+
+
+def _unable(command: SetRoute, split: Split, facts: Facts) -> Outcome | None:
+    """What is there must be let answer, or be comparable."""
+    now = facts.target.split
+    for version in sorted(split.weights.keys() - now.weights.keys()):
         if (shut := facts.shut_by_gates(version)) is not None:
             return shut
+    if command.shadows and (refused := unfit_shadow(command.shadows, facts)) is not None:
+        return refused
     held = [v for v in split.versions & facts.target.held if split.weights.get(v)]
     if held and command.weights is not None:
         version = min(held)
@@ -73,6 +89,26 @@ def _refused_route(command: SetRoute, facts: Facts) -> Outcome | None:
             f" answer: {advice.accept(facts.model, version)})"
         )
         return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
+    return None
+
+
+def unfit_shadow(shadows: Collection[int], facts: Facts) -> Outcome | None:
+    """A shadow's answers are compared with those of the version that answers: it is another one,
+    and of the same signature. Its gates need not have blessed it."""
+    for version in sorted(shadows):
+        if version == facts.default:
+            words = (
+                f"version {version} of model '{facts.model}' answers requests: a shadow is a"
+                " version that doesn't"
+            )
+            return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
+        if version in facts.target.held:
+            words = (
+                f"version {version} of model '{facts.model}' is held back for its signature: its"
+                " answers can't be compared (to let it, and have it answer:"
+                f" {advice.accept(facts.model, version)})"
+            )
+            return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
     return None
 
 

@@ -13,9 +13,16 @@ from serving.model_config.route import NO_ROUTE, RouteConfig
 from serving.models.desired.overrides import Overrides
 from serving.registry.snapshot import MODEL_LIST, Listed
 from serving.rollout.plan import Aliases
-from serving.rollout.route import LONGEST_CHANGE, RouteChange, Split, split_words
+from serving.rollout.route import (
+    LONGEST_CHANGE,
+    RouteChange,
+    Split,
+    beside,
+    shadows_words,
+    split_words,
+)
 
-Part = Literal["pin", "weights"]
+Part = Literal["pin", "weights", "shadows"]
 # Who changed a route, in its history.
 YAML = "yaml"
 MODEL_YAML = "model.yaml"
@@ -39,10 +46,13 @@ def route_said(current: Overrides, config: RouteConfig, listed: Listed | None) -
     by += [MODEL_YAML] if config.aliases else []
     split = current.split
     if config.weights is not None:
-        split = Split(config.weights, config.sticky, split.shadows)
+        split = Split(config.weights, config.sticky, beside(split.shadows, config.weights))
+    if config.shadows is not None:
+        split = replace(split, shadows=beside(config.shadows, split.weights))
     fixed: list[Part] = []
     fixed += ["pin"] if config.pin is not None else []
     fixed += ["weights"] if config.weights is not None else []
+    fixed += ["shadows"] if config.shadows is not None else []
     return RouteSaid(
         config.pin or current.pin,
         Aliases(
@@ -63,6 +73,8 @@ def yielded(current: Overrides, config: RouteConfig, listed: Listed | None) -> O
     split = current.split
     if config.weights is not None and split.weights:
         split = Split(shadows=split.shadows)
+    if config.shadows is not None and split.shadows:
+        split = replace(split, shadows={})
     pin = None if config.pin is not None else current.pin
     if (len(aliases), split, pin) == (len(current.aliases), current.split, current.pin):
         return current
@@ -85,5 +97,8 @@ def _words(config: RouteConfig) -> str:
         words.append(f"pinned to version {config.pin}")
     if config.weights is not None:
         words.append(split_words(Split(config.weights, config.sticky)))
+    if config.shadows is not None:
+        shadows = shadows_words(config.shadows)
+        words.append(f"shadows {shadows}" if shadows else "no shadows")
     words += [f"alias '{alias}' names version {one}" for alias, one in config.aliases.items()]
     return ", ".join(words)

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_WEIGHTS
-from serving.rollout.route import MOST_SHADOWS, NO_SPLIT, RouteChange, Split, why_no_split
+from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_SHADOWS, MOST_WEIGHTS
+from serving.rollout.route import NO_SPLIT, RouteChange, Split, why_no_split
 from serving.strict import Many, Strict, StrictError, Text, few
 
 Mode = Literal["poll", "explicit", "both"]
@@ -147,15 +147,6 @@ def divide(current: Overrides, split: Split, wanted: bool) -> Overrides:
     for version in split.versions:
         current = _taken_in(current, version, wanted or version in current.beside)
     return current
-
-
-def keep_base(current: Overrides, accepted: int) -> Overrides:
-    """Where weights say that another version answers than the one whose signature was ``accepted``
-    it goes on: what is accepted gets no more than its weight."""
-    split, answered = current.split, current.answered
-    if split.base is not None or answered in (None, accepted) or not split.weights.get(answered):
-        return current
-    return replace(current, split=replace(split, base=answered))
 
 
 def _taken_in(current: Overrides, version: int, wanted: bool) -> Overrides:

@@ -227,7 +227,6 @@ class DesiredState:
                 current = self._divide(command, target)
             case AcceptVersion(version=version):
                 self._accept(model, version, slots)
-                current = overrides.keep_base(current, version)
         self._put(model, current)
         if self._commanded is not None:
             self._commanded.add(model)

@@ -68,7 +68,7 @@ class Rates:
         patterns = (*self._redact, *own)
         known = self._known.get(key)
         if known is None or known[:2] != (patterns, version.facts.signature):
-            shown = _shown(patterns, version.facts.signature)
+            shown = shown_of(patterns, version.facts.signature)
             self._known[key] = _Known(patterns, version.facts.signature, shown)
 
     def _forget(self) -> None:
@@ -83,8 +83,9 @@ def _ready(view: ModelView) -> dict[int, VersionView]:
     return {version.number: version for version in ready}
 
 
-def _shown(patterns: Sequence[str], signature: Signature | None) -> Shown:
-    """By name, so that a tensor that is in no signature is hidden where anything is."""
+def shown_of(patterns: Sequence[str], signature: Signature | None) -> Shown:
+    """The tensors of a version that none of ``patterns`` names: None for all. By name, so that a
+    tensor that is in no signature is hidden where anything is."""
     if not patterns:
         return None
     tensors = () if signature is None else (*signature.inputs, *signature.outputs)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.rollup import Span
-from serving.observe.statistics.window import DamagedError
 
 # Of a version: told lately, and standing at once.
 _REMEMBERED = 100

@@ -10,9 +10,9 @@ from typing import Any
 from serving.events import log
 from serving.observe.figures import Key
 from serving.observe.statistics.alarms import Alarms
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.distances import Distance
 from serving.observe.statistics.series import Series
-from serving.observe.statistics.window import DamagedError
 from serving.state_dir import StateDir
 
 _FOLDER = "statistics"

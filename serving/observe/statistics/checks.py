@@ -3,6 +3,7 @@ and the version that answers beside it. Pure."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,7 @@ def _distance(one: Comparison, span: Span, end: float) -> Distance:
     return Distance(
         name=one.name,
         kind=one.kind.value,
-        distance=one.distance.value,
+        distance=one.distance.value if math.isfinite(one.distance.value) else None,
         threshold=one.threshold,
         measure=one.distance.measure.value,
         samples=one.samples,

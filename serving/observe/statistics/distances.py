@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from serving.observe.statistics.window import DamagedError
+from serving.observe.statistics.damaged import DamagedError
 
 # From the version's baseline; from the window before; from the version that answers beside it.
 Kind = Literal["skew", "drift", "versions"]

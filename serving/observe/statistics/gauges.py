@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from serving.observe import families
 from serving.observe.families import Sample
 from serving.observe.figures import Key
 from serving.observe.prometheus import Exposition
-from serving.observe.statistics.book import Page
-from serving.observe.statistics.collector import Statistics
+from serving.observe.statistics.taker import Statistics
+
+if TYPE_CHECKING:
+    from serving.observe.statistics.book import Page
 
 
 def add_metrics(exposition: Exposition, statistics: Statistics) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from serving.observe.statistics.collector import Statistics
+from serving.observe.statistics.taker import Statistics
 from serving.settings import Settings
 from serving.state_dir import StateDir
 from serving.statistics.library import datasketches

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -12,26 +13,29 @@ from starlette.responses import JSONResponse, Response
 
 from serving.errors import ErrorCode, ServingError
 from serving.observe.figures import Key
-from serving.observe.statistics.book import Page
-from serving.observe.statistics.collector import Statistics
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.rollup import Span
-from serving.observe.statistics.window import INPUTS, DamagedError
+from serving.observe.statistics.taker import Statistics
 from serving.operations import Form, Operation
 from serving.queries import query_of
-from serving.statistics.metadata import messages, to_json
+
+if TYPE_CHECKING:
+    from serving.observe.statistics.book import Page
 
 _OFF = (
     "statistics are off: they are made where the extra 'serving[statistics]' is installed and the"
     " setting 'statistics.enabled' says so"
 )
 _NO_VERSION = "no such version: it takes a model's name and the number of a version"
+_NO_WINDOW = "no window is kept that holds that moment"
 _NOTHING_YET = "nothing is known of it yet: it was asked for nothing since statistics are made"
 
 
 class StatisticsQuery(Form):
     window: Literal["live", "minute", "hour", "day", "baseline"] = Field(
         default="live",
-        description="`live`: the short window that goes on; `minute`: the last short one that is"
+        description="`live`: the short window that goes on, or the last with anything in it;"
+        " `minute`: the last short one that is"
         " over, however long `statistics.window_s` makes it; `hour`, `day`: those that go on, with"
         " what is over of them; `baseline`: what the version came with.",
     )
@@ -127,20 +131,30 @@ async def _statistics(statistics: Statistics | None, request: Request) -> Respon
 
 def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -> str:
     if asked.window == "baseline":
-        trained = statistics.baseline(key)
-        if trained is None:
-            raise ServingError(ErrorCode.NOT_FOUND, "the version came with no baseline")
-        message = messages.DatasetFeatureStatisticsList(datasets=[trained])
-        message.datasets[0].name = INPUTS
+        message = _baseline(statistics, key)
         return _joined({"window": "baseline", "start": None, "end": None, "samples": None}, message)
     span = None if asked.window == "live" else Span(asked.window)
-    found = statistics.read(key, partial(_window, span, asked.at))
+    found = statistics.collector.read(key, partial(_window, span, asked.at))
     if found is None:
+        if asked.at is not None and statistics.is_there(key):
+            raise ServingError(ErrorCode.NOT_FOUND, _NO_WINDOW)
         raise _unknown(statistics, key)
     message, start, end, samples = found
     return _joined(
         {"window": asked.window, "start": start, "end": end, "samples": samples}, message
     )
+
+
+def _baseline(statistics: Statistics, key: Key) -> Any:
+    from serving.observe.statistics.window import INPUTS
+    from serving.statistics.metadata import messages
+
+    trained = statistics.collector.baseline(key)
+    if trained is None:
+        raise ServingError(ErrorCode.NOT_FOUND, "the version came with no baseline")
+    message = messages.DatasetFeatureStatisticsList(datasets=[trained])
+    message.datasets[0].name = INPUTS
+    return message
 
 
 def _window(span: Span | None, at: float | None, page: Page) -> Any:
@@ -151,7 +165,7 @@ def _window(span: Span | None, at: float | None, page: Page) -> Any:
 
 
 def _joined(head: dict[str, Any], message: Any) -> str:
-    import json
+    from serving.statistics.metadata import to_json
 
     told = to_json(message, indent=None)
     inner = told.strip()[1:-1].strip()
@@ -166,12 +180,16 @@ async def _told(
     statistics: Statistics | None, of: Any, nothing: dict[str, Any], request: Request
 ) -> Response:
     there, key = _there(statistics), _key(request)
-    found = await run_in_threadpool(there.read, key, of)
+    found = await run_in_threadpool(_read, there, key, of)
     if found is None:
         if not there.is_there(key):
             raise _unknown(there, key)
         found = nothing
     return JSONResponse(found)
+
+
+def _read(statistics: Statistics, key: Key, of: Any) -> Any:
+    return statistics.collector.read(key, of)
 
 
 def _anomalies(page: Page) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from serving.observe.statistics.columns import Table
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.rollup import Lengths, Span
-from serving.observe.statistics.window import Bounds, Closed, DamagedError, Open
+from serving.observe.statistics.window import Bounds, Closed, Open
 
 # Of the document that outlives the process, before it is written (``StateDir`` takes 4 MiB).
 _MOST_KEPT = 3 * 1024 * 1024
@@ -93,13 +94,15 @@ class Series:
 
     def message(self, span: Span | None, at: float | None) -> tuple[Any, float, float, int] | None:
         """What is known of a window, when it began and ends, and its samples. ``span`` None: the
-        short one that goes on. ``at`` None: of short ones the last that closed, of hours and days
-        the one that goes on, with what is closed of it, or else the last. None where there is none.
+        short one that goes on, or the last with anything in it. ``at`` None: of short ones the last
+        that closed, of hours and days the one that goes on, with what is closed of it, or else the
+        last. None where there is none.
 
         Raises DamagedError.
         """
-        if span is None:
-            return self._told(self.live, Span.MINUTE) if self.live is not None else None
+        if span is None and self.live is not None:
+            return self._told(self.live, Span.MINUTE)
+        span = span or Span.MINUTE
         closed = self._closed[span]
         if at is not None:
             found = next((one for one in closed if one.start <= at < one.end), None)
@@ -126,7 +129,7 @@ class Series:
             return self._open.get(span)
         start = self._lengths.start(Span.DAY, hour.start)
         together = Open.new(start, self._bounds)
-        if day is not None and day.start == start:
+        if day is not None and day.start == start and day.goes_with(hour):
             together.merge(day)
         together.merge(hour)
         return together

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from serving.observe.statistics.columns import Table
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.rollup import Span
 from serving.statistics.dataset import DatasetSketch
 from serving.statistics.features import FeatureType
@@ -21,10 +22,6 @@ _MOST_BYTES = 16 * 1024 * 1024
 
 # Of a window's memory; there are mostly more inputs than outputs.
 _INPUTS_SHARE = 0.75
-
-
-class DamagedError(ValueError):
-    """What was kept of a window can't be read."""
 
 
 @dataclass(frozen=True, slots=True)

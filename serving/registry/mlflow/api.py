@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -25,15 +26,24 @@ _PAGE = 200
 # One that gives fewer at once than it was asked for has these only: the newest.
 _MOST_PAGES = 200
 _MOST_BYTES = 16 * 1024 * 1024
+# A list of many answers: so many times as long as one of them may take.
+_LISTS = 10
 _PROXY = "/api/2.0/mlflow-artifacts"
 
 
 class MlflowRegistry:
     """Raises MlflowError where there is no good answer, RefusedError where asking the same again
-    is of no use. For one thread."""
+    is of no use. ``patience_s``: for all answers that make a list. For one thread."""
 
-    def __init__(self, client: HttpClient, hidden: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        hidden: Sequence[str] = (),
+        patience_s: float = float("inf"),
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client, self._rest = client, MlflowRest(client, hidden)
+        self._patience_s, self._mono = patience_s, mono
 
     def close(self) -> None:
         self._client.close()
@@ -46,14 +56,25 @@ class MlflowRegistry:
         except AnswerError as error:
             raise strange(error) from None
 
+    def watch(self, what: str) -> Callable[[], None]:
+        """To be called before each part of a list. Raises MlflowError where it takes too long."""
+        end = self._mono() + self._patience_s
+
+        def check() -> None:
+            if self._mono() > end:
+                raise OneError(f"{what} did not all come in {self._patience_s:g} s")
+
+        return check
+
     def versions(self, name: str) -> tuple[RegisteredVersion, ...]:
         """All of a model's, the newest ``MOST_VERSIONS``, ascending."""
         quotes = '"' if "'" in name else "'"
         query = {"filter": f"name={quotes}{name}{quotes}", "max_results": str(_PAGE)}
         query["order_by"] = "version_number DESC"
         found: dict[int, RegisteredVersion] = {}
-        token = ""
+        token, check = "", self.watch("its versions")
         for _ in range(_MOST_PAGES):
+            check()
             asked = urlencode({**query, **({"page_token": token} if token else {})})
             answer = self._rest.ask("GET", f"model-versions/search?{asked}")
             try:
@@ -119,7 +140,7 @@ def server_of(settings: Settings) -> str:
 def connect(settings: Settings) -> MlflowRegistry:
     """Nothing is asked yet. Raises ConfigError where the settings can't be used."""
     client, hidden = client_of(settings)
-    return MlflowRegistry(client, hidden)
+    return MlflowRegistry(client, hidden, _LISTS * settings.registry.mlflow.timeout_s)
 
 
 def client_of(settings: Settings) -> tuple[HttpClient, tuple[str, ...]]:

@@ -40,6 +40,7 @@ class MlflowRemote:
         self._registry, self._model, self._version = registry, model, version
         self._root: Root | None = None
         self._folders = 0
+        self._check: Callable[[], None] = _nothing
 
     def close(self) -> None:
         self._registry.close()
@@ -48,6 +49,7 @@ class MlflowRemote:
         """See ``Remote``."""
         found: dict[str, RemoteFile] = {}
         with _told():
+            self._check = self._registry.watch("the list of its files")
             uri = self._registry.download_uri(self._model, self._version.number)
             root = self._root = self._found(uri)
             self._walk(root, "", 1, found)
@@ -79,6 +81,7 @@ class MlflowRemote:
             words = f"it has more than {_MOST_FOLDERS} folders"
             raise RemoteError(words, retry=Retry.ON_CHANGE)
         folder = "/".join(part for part in (root.folder, prefix) if part)
+        self._check()
         answer = self._registry.files(root.kind, root.of, folder)
         for entry in _entries(answer):
             name = _base_name(entry, f"{folder}/" if root.whole_paths and folder else "")
@@ -117,6 +120,10 @@ def remote_of(
     connect: Callable[[], MlflowRegistry], model: str, version: RegisteredVersion
 ) -> MlflowRemote:
     return MlflowRemote(connect(), model, version)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _below(top: str, uri: str) -> str | None:

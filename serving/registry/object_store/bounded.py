@@ -56,8 +56,7 @@ async def _watched(asked: Callable[[], Awaitable[Found]], seconds: float, most_b
 def _resident() -> int:
     """Bytes of memory; 0 where the system does not tell."""
     try:
-        return int(_STATM.read_bytes().split()[1]) * os.sysconf(
-            "SC_PAGE_SIZE"
-        )  # file: the kernel's
+        pages = int(_STATM.read_bytes().split()[1])  # file: the kernel's
+        return pages * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0

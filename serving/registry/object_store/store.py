@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from serving.errors import ConfigError
 from serving.registry.object_store.bounded import EndlessError, bounded
@@ -79,23 +79,26 @@ class Store:
         # Its types name every option of every store.
         self._asked: Any = obstore
         try:
-            self._store: Any = from_url(url, **_options(url, timeout_s))
+            at, self._root = _split(url)
+            self._store: Any = from_url(at, **_options(url, timeout_s))
         except (obstore.exceptions.BaseError, ValueError, OSError) as error:
             raise ConfigError(f"{urlsplit(url).scheme}://: {_words(error)}") from None
 
     def level(self, prefix: str) -> Level:
         """``prefix``: "" or with a slash at its end."""
+        where = f"{self._root}{prefix}"
         with self._told():
-            found = self._level(prefix or None)
-        start = len(prefix)
+            found = self._level(where or None)
+        start = len(where)
         folders = [path.rstrip("/")[start:] for path in found["common_prefixes"]]
-        files = {one["path"][start:]: _file(one) for one in found["objects"]}
+        files = {one["path"][start:]: self._file(one) for one in found["objects"]}
         return Level(sorted(filter(None, folders)), files)
 
     def below(self, prefix: str, most: int = MAX_FILES) -> list[StoredFile]:
         """Everything below a prefix, ``most`` and one more at most, by path."""
         with self._told():
-            found = self._below(self._asked.list(self._store, prefix or None), most)
+            where = f"{self._root}{prefix}"
+            found = self._below(self._asked.list(self._store, where or None), most)
         return sorted(found[: most + 1], key=lambda one: one.path)
 
     def _level(self, prefix: str | None) -> Any:
@@ -108,7 +111,7 @@ class Store:
         found: list[StoredFile] = []
 
         def enough(some: Any) -> bool:
-            found.extend(_file(one) for one in some if not one["path"].endswith("/"))
+            found.extend(self._file(one) for one in some if not one["path"].endswith("/"))
             return len(found) > most
 
         async def all_of_it() -> None:
@@ -135,7 +138,7 @@ class Store:
             end = min(start + PIECE, file.size)
             with self._told():
                 options["range"] = (start, end)
-                got = self._asked.get(self._store, file.path, options=options)
+                got = self._asked.get(self._store, self._root + file.path, options=options)
                 piece = _exactly(end - start, got.stream())
             yield piece
             start = end
@@ -145,9 +148,14 @@ class Store:
         mode: dict[str, Any] = {"mode": "create", "use_multipart": False} if new else {}
         with self._told():
             try:
-                self._asked.put(self._store, path, content, **mode)
+                self._asked.put(self._store, self._root + path, content, **mode)
             except self._obstore.exceptions.AlreadyExistsError:
                 raise FileExistsError(path) from None
+
+    def _file(self, meta: Mapping[str, Any]) -> StoredFile:
+        modified = int(meta["last_modified"].timestamp() * 1e9)
+        path = meta["path"][len(self._root) :]
+        return StoredFile(path, int(meta["size"]), meta["e_tag"] or "", modified)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -166,6 +174,8 @@ class Store:
             raise StoreError("it does not know who asks (credentials)") from None
         except FileExistsError:
             raise
+        except NotImplementedError:
+            raise StoreError("it cannot write a file only where none is yet") from None
         except (exceptions.BaseError, OSError, ValueError) as error:
             words = _words(error)
             _, odd, which = words.partition(_ODD_NAME)
@@ -190,10 +200,20 @@ def _exactly(size: int, pieces: Iterator[Any]) -> bytes:
 _ODD_NAME = "object with invalid path: "
 
 
+def _split(url: str) -> tuple[str, str]:
+    """What is opened, and where in it the store begins ("" or with a slash at its end): WebDAV's
+    lists have whole paths, whichever folder is opened."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        return url, ""
+    path = unquote(parts.path).strip("/")
+    return f"{parts.scheme}://{parts.netloc}", f"{path}/" if path else ""
+
+
 def _options(url: str, timeout_s: float) -> dict[str, Any]:
     if urlsplit(url).scheme == "file":
         return {}
-    named = _ENDPOINTS if urlsplit(url).scheme == "s3" else ()
+    named = _ENDPOINTS.get(urlsplit(url).scheme, ())
     endpoint = next((os.environ[v] for v in named if os.environ.get(v)), url)
     plain = urlsplit(endpoint).scheme == "http"
     limit = timedelta(seconds=timeout_s)
@@ -203,12 +223,12 @@ def _options(url: str, timeout_s: float) -> dict[str, Any]:
     }
 
 
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-
-
-def _file(meta: Mapping[str, Any]) -> StoredFile:
-    modified = int(meta["last_modified"].timestamp() * 1e9)
-    return StoredFile(meta["path"], int(meta["size"]), meta["e_tag"] or "", modified)
+# Where a cloud's own address is not meant.
+_ENDPOINTS: Mapping[str, Sequence[str]] = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
 
 
 def _words(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from serving.cli import app
 from serving.cli.output import UserError
+from serving.cli.statistics_table import fitting
 from serving.statistics import files
 from serving.statistics.metadata import Kind, messages
 
@@ -166,3 +167,15 @@ def test_fields_of_a_later_release_are_named(tmp_path: Path) -> None:
 
     assert "fields of a later release are passed over: Schema.999" in done.stderr
     assert "age" in done.stdout
+
+
+def test_a_narrow_terminal_has_the_columns_that_tell_most() -> None:
+    headers = ("FEATURE", "TYPE", "COUNT", "ZEROS", "STD", "MEDIAN", "MAX", "TOP VALUES")
+    rows = [("age", "INT", "200,000", "1.01%", 28.5, 49, 98, "4 (2165), 75 (2155), 35 (2139)")]
+
+    everything = fitting(headers, rows, 0)
+    wide, narrow = fitting(headers, rows, 75), fitting(headers, rows, 50)
+
+    assert everything == wide == (list(headers), [list(rows[0])])
+    assert narrow[0] == ["FEATURE", "TYPE", "COUNT", "MAX", "TOP VALUES"]
+    assert narrow[1] == [["age", "INT", "200,000", 98, rows[0][-1]]]

@@ -168,7 +168,7 @@ BAD_BODIES = [
     ("route", {"weights": {"a": 1}}),
     ("route", {"weights": {str(number): 1 for number in range(1, 18)}}),
     ("route", {"sticky": "x" * 256}),
-    ("route", {"shadows": {"1": 0.5}}),
+    ("route", {"shadows": {"1": 1.5}}),
 ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +65,24 @@ def test_states_and_rates_are_of_all_models() -> None:
     assert overview.rates_json(figures) == {"request_rate": 20.0, "error_rate": 2.0}
 
 
+def test_a_shadow_is_shown_with_what_it_copies() -> None:
+    view = model("m", *(version(number, queue=Line()) for number in range(1, 20)))
+    view = replace(view, route=replace(view.route, shadows=((3, 0.25),)))
+    found = {one["version"]: one for one in overview.model_json(view, {}, None)["versions"]}
+    assert (found[3]["shadow"], found[19]["shadow"]) == (0.25, None)
+
+
 # The stream
 
 
 def _told(stream: Stream, seconds: float | None, until: str) -> str:
     async def listen() -> str:
-        found, listener = "", stream.open()
+        found, listener = "", stream.follow()
         async for text in stream.events(listener, seconds):
             found += text
             if until in found:
                 break
-        stream.close(listener)
+        stream.leave(listener)
         return found
 
     return asyncio.run(asyncio.wait_for(listen(), 10))
@@ -107,15 +115,15 @@ def test_what_changes_is_told_and_rollouts_once_each_time_that_they_change() -> 
 def test_listeners_are_few_and_let_go_when_the_gateway_stops() -> None:
     async def listen() -> str:
         stream = Stream(1, dict, every_s=5)
-        events = stream.events(stream.open(), None)
+        events = stream.events(stream.follow(), None)
         first = await anext(events)
         with pytest.raises(ServingError) as error:
-            stream.open()
+            stream.follow()
         assert error.value.code is ErrorCode.FULL
         asyncio.get_running_loop().call_later(0.05, stream.stop)
         assert [one async for one in events] == []
         with pytest.raises(ServingError):
-            stream.open()
+            stream.follow()
         return first
 
     assert "hello" in asyncio.run(asyncio.wait_for(listen(), 2))

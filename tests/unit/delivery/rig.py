@@ -100,9 +100,9 @@ class Rig:
             assert self.world.outcome(SetRoute("m", {1: 100})).ok
             self.publish(2)
 
-    def begin_anew(self) -> None:
-        """Another process on the same directories."""
-        self.state = StateDir(self.folder / "state")
+    def begin_anew(self, *, keeps: bool = True) -> None:
+        """Another process on the same directories; not ``keeps``: another has the state."""
+        self.state = StateDir(self.folder / "state" if keeps else None)
         world = self.world = World(self.folder / "models", self.state, canary=self.canary)
         self.rollouts = Rollouts(
             Settings(canary=self.canary).canary,

@@ -209,6 +209,48 @@ def test_the_route_of_one_that_has_ended_is_set_after_a_restart_where_it_is_stil
     assert rig.weights == weights
 
 
+def test_who_takes_over_anothers_state_goes_on_with_its_rollouts(rig: Rig) -> None:
+    rig.start()
+    rig.windows(18, 100, 9900)
+    rig.rollouts.stop()
+    left = rig.state
+    rig.begin_anew(keeps=False)
+    rig.world.change()
+    assert rig.settled("m") is None
+    rig.world.manager.take_state(left, rig.rollouts.take_state)
+    rig.world.settle()
+    after = rig.turn()
+    assert (after.phase, after.share) == (Phase.RUNNING, 5)
+    assert rig.weights == {1: 95, 2: 5}
+    rig.windows(6, 500, 9500)
+    assert rig.weights == {1: 75, 2: 25}
+    rig.rollouts.stop()
+    (kept,) = left.read(ROLLOUTS)["rollouts"]
+    assert kept["step"] == 2
+
+
+@pytest.mark.parametrize("left", [None, {"form": 1, "rollouts": [{"model": "m"}]}, "nonsense"])
+def test_a_canary_whose_rollout_is_lost_keeps_no_part_of_the_requests(rig: Rig, left: Any) -> None:
+    """Nobody would judge it. What a person divided stays as it is."""
+    rig.start()
+    rig.windows(18, 100, 9900)
+    assert rig.weights == {1: 95, 2: 5}
+    rig.rollouts.stop()
+    if left is None:
+        rig.state.remove(ROLLOUTS)
+    else:
+        rig.state.write(ROLLOUTS, left)
+    rig.begin_anew()
+    rig.world.change()
+    rig.settled("m")
+    assert rig.weights == {1: 100}
+    assert rig.world.outcome(SetRoute("m", {1: 90, 2: 10})).ok
+    rig.begin_anew()
+    rig.world.change()
+    rig.settled("m")
+    assert rig.weights == {1: 90, 2: 10}
+
+
 def test_a_pin_an_unload_and_other_weights_end_it_in_words(tmp_path: Path) -> None:
     for command, said, weights in [
         (SetDefault("m", 1), "ended 0 %: version 1 was pinned", {1: 100}),
@@ -423,22 +465,6 @@ def test_an_accepted_signature_lets_a_version_into_its_rollout_and_no_further(
     stays = 1 if end == "abort" else 2
     view = rig.world.view()
     assert (view.default, rig.weights, view.route.weights) == (stays, {stays: 100}, ((stays, 100),))
-
-
-def test_what_was_accepted_before_its_rollout_waits_for_it_where_weights_say_who_answers(
-    tmp_path: Path,
-) -> None:
-    rig = Rig(tmp_path, hold=False)
-    rig.world.signatures = {"m/2": OTHER}
-    assert rig.world.outcome(SetRoute("m", {1: 100})).ok
-    rig.publish(2)
-    assert rig.world.outcome(AcceptVersion("m", 2)).ok
-    rig.world.tick(1.0)
-    view = rig.world.view()
-    assert (view.default, view.route.weights) == (1, ((1, 100),))
-    rig.start()
-    assert (rig.said, rig.weights) == ("running 1 %: version 2 is ready", {1: 99, 2: 1})
-    assert rig.world.view().default == 1
 
 
 def held_for_its_signature(folder: Path) -> Rig:

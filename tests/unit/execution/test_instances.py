@@ -44,6 +44,7 @@ class Request:
 class Batch:
     outputs = ("y",)
     deadline = None
+    of_copies = False
 
     def __init__(self, requests):
         self.members = requests
@@ -229,6 +230,21 @@ def test_members_that_expired_meanwhile_are_not_run_again(serve):
     assert requests[2].error[0] is ErrorCode.EXPIRED
     assert requests[1].answer == [1]
     assert ran == [4, 2, 1, 1]
+
+
+def test_copies_for_a_shadow_are_run_once_whatever_comes_of_it(serve):
+    ran = []
+
+    def run(x):
+        ran.append(len(x))
+        raise RuntimeError
+
+    line, _ = serve(Function(run))
+    batch = Batch([Request(np.array([i])) for i in range(4)])
+    batch.of_copies = True
+    line.line.put(batch)
+    wait(batch.members)
+    assert ran == [4]
 
 
 def test_outputs_that_lose_rows_are_run_alone_and_said_once(serve):

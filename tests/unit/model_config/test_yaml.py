@@ -114,6 +114,8 @@ CASES: list[tuple[str, str, Any]] = [
     ("route: {weights: {3: 1}, sticky: X-User}", "route.sticky", "x-user"),
     ("route: {aliases: {champion: 3}}", "route.aliases", {"champion": 3}),
     ("route: {pin: 3}", "route.pin", 3),
+    ("route: {shadows: {4: 0.1, 3: '5%'}}", "route.shadows", {3: 0.05, 4: 0.1}),
+    ("route: {shadows: {}}", "route.shadows", {}),
     ("canary: {automatic: true}", "canary.given", (("automatic", True),)),
     (
         "canary: {steps: [10, 100], every_s: 0, drift: {scores: 0.1}}",
@@ -199,7 +201,7 @@ def test_unknown_keys_name_line_and_nearest_key() -> None:
     assert "did you mean 'shape'?" in refused("warmup: [{inputs: {x: {shap: [1]}}}]")
 
 
-@pytest.mark.parametrize("key", ["shadow", "cache"])
+@pytest.mark.parametrize("key", ["ensemble", "cache"])
 def test_planned_keys_say_so(key: str) -> None:
     assert refused(f"{key}: x") == f"model.yaml line 1: {key} is not supported yet"
 
@@ -242,6 +244,9 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("route: {weights: {0: 1}}", "route.weights.0"),
         ("route: {weights: {3: 10001}}", "less than or equal to 10000"),
         ("route: {weights: {3: 0.5}}", "route.weights.3"),
+        ("route: {shadows: {3: 1.5}}", "route.shadows.3"),
+        ("route: {shadows: {3: some}}", "route.shadows.3"),
+        ("route: {weights: {3: 1}, shadows: {3: 0.5}}", "version 3 has a weight"),
         ("route: {sticky: x-user}", "there are no weights"),
         ("route: {weights: {3: 1}, sticky: 'a b'}", "visible ASCII characters"),
         ("route: {pin: 0}", "greater than or equal"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from structlog.testing import capture_logs
 
@@ -120,3 +120,67 @@ def test_subscribers_begin_before_the_first_and_end_after_the_last() -> None:
     run(source, hub)
     assert keeper.told == ["begin", "end"]
     assert len(keeper.kept) == 1
+
+
+class PacedKeeper(Keeper):
+    """Wants so many of each a second."""
+
+    def __init__(self, per_second: float) -> None:
+        super().__init__(0.0)
+        self.wanted = per_second
+
+    def per_second(self, version: VersionView) -> float:
+        return self.wanted
+
+
+class PacedQueue(FakeQueue):
+    def __init__(self) -> None:
+        super().__init__()
+        self.paced: list[float] = []
+
+    def sample_for_statistics(self, per_second: float) -> None:
+        self.paced.append(per_second)
+
+
+class Taken(NamedTuple):
+    """What the hub reads of a sample."""
+
+    drawn: bool
+    for_statistics: bool
+    model: str = "m"
+    version: int = 3
+
+
+def test_each_queue_is_told_once_how_many_a_second_statistics_get() -> None:
+    keeper, before, after = PacedKeeper(5.0), PacedQueue(), PacedQueue()
+    hub = Samples(FakeSource(), [Keeper(0.25)], paced=keeper)
+    for line in (before, before, after):
+        hub.watch(views(version(3, line)))
+    keeper.wanted = 7.0
+    hub.watch(views(version(3, after)))
+    assert (before.paced, after.paced) == ([5.0], [5.0, 7.0])
+    assert (before.rates, after.rates) == ([0.25], [0.25])
+
+
+def test_statistics_get_what_is_theirs_and_others_what_was_drawn() -> None:
+    source, keeper, paced = FakeSource(), Keeper(1.0), PacedKeeper(5.0)
+    hub = Samples(source, [keeper], paced=paced)
+    hub.watch(views(version(3, PacedQueue())))
+    both, drawn, counted = Taken(True, True), Taken(True, False), Taken(False, True)
+    source.give(both, drawn, counted)
+    run(source, hub)
+    assert keeper.kept == [both, drawn]
+    assert paced.kept == [both, counted]
+    assert paced.told == ["begin", "end"]
+
+
+def test_statistics_alone_are_enough_to_pull_samples() -> None:
+    source = FakeSource()
+    hub = Samples(source, [], paced=PacedKeeper(5.0), at_once=False)
+    hub.start()
+    seen = [hub._thread.ident]
+    hub.watch(views(version(3, PacedQueue())))
+    seen.append(hub._thread.ident)
+    assert [ident is None for ident in seen] == [True, False]
+    source.end()
+    hub.stop(20)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from serving.datasets import files
 from serving.errors import ConfigError
 from serving.statistics import of_files
 from serving.statistics.features import FeatureType
@@ -163,8 +164,9 @@ def test_a_schemas_types_go_before_what_is_found(tmp_path: Path) -> None:
 def test_slices_have_a_set_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_files, "MOST_SLICES", 2)
     (tmp_path / "a.csv").write_text("c,x\na,1\nb,2\na,3\nd,4\n,5\n")
+    (tmp_path / "without.csv").write_text("x\n6\n")
 
-    found = statistics_of([tmp_path / "a.csv"], slice_by="c")
+    found = statistics_of([tmp_path / "a.csv", tmp_path / "without.csv"], slice_by="c")
 
     sets = {one.name: one for one in found.message.datasets}
     assert list(sets) == ["All Examples", "c_a", "c_b"]
@@ -213,6 +215,17 @@ def test_a_truncated_parquet_file_is_told(tmp_path: Path) -> None:
         path.write_bytes(whole[:end])
         with pytest.raises(DataError, match="not a Parquet file"):
             statistics_of([path])
+
+
+def test_a_piece_that_no_memory_is_there_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*arguments: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(files, "pieces", short)
+    with pytest.raises(DataError, match=r"a\.csv: a piece of it takes more memory"):
+        statistics_of([tmp_path / "a.csv"])
 
 
 def test_what_is_missing_to_read_parquet_is_named(

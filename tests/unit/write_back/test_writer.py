@@ -301,3 +301,18 @@ def test_an_error_of_ours_keeps_no_other_back_and_ends_nothing(tmp_path: Path) -
     del world.calls.aliases  # type: ignore[method-assign]  # it is mended
     assert world.back.attempt() == float("inf")
     assert world.calls.named == {"champion": 3}
+
+
+def test_a_verdict_s_tag_that_somebody_else_set_stays(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.calls.tagged[3] = {"validation_status": "approved"}
+    world.judged(3, False)
+    with capture_logs() as logs:
+        world.back.attempt()
+    assert world.calls.tagged[3] == {"validation_status": "approved"}
+    assert world.calls.logged
+    assert world.counts == {"verdict/left_alone": 1}
+    (said,) = (one["reason"] for one in logs if one["event"] == "write_back")
+    assert said == (
+        "NOT_BLESSED; tag 'validation_status' is 'approved': somebody else set it, and it stays"
+    )

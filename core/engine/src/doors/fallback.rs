@@ -33,7 +33,9 @@ pub(super) async fn run(
         return queued(shared, mailbox, whole, guard).await;
     }
     let left = whole.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    let patience = patience(spare.stats().usual(), shared.config.patience, left);
+    // What it still runs must not write where the other's answer lies by then.
+    let set = shared.config.patience.filter(|_| whole.destinations.is_empty());
+    let patience = patience(spare.stats().usual(), set, left);
     let bytes = whole.reservation.bytes();
     let mut again = Whole {
         queue: spare.clone(),
@@ -81,13 +83,14 @@ async fn within(patience: Option<Duration>, reply: impl Future<Output = Reply>) 
     }
 }
 
-/// How long the default version, which usually takes `usual`, waits for another one, where the request may
-/// take so long as is `left`. `None`: it never takes over. There is to be time for it, and no request is called
-/// late that may just be one of the slower ones.
+/// How long the default version, which usually takes `usual` (zero: it has not answered yet), waits for another
+/// one, where the request may take so long as is `left`. `None`: it never takes over. There is to be time for
+/// it, and no request is called late that may just be one of the slower ones.
 fn patience(usual: Duration, set: Option<Duration>, left: Option<Duration>) -> Option<Duration> {
     let (set, late) = (set?, usual.saturating_mul(LATE));
-    let Some(left) = left else { return Some(set.max(late)) };
-    let patience = set.min(left / 4 * 3).max(late);
+    let Some(left) = left else { return (!usual.is_zero()).then(|| set.max(late)) };
+    let most = left / 4 * 3;
+    let patience = if usual.is_zero() { most } else { set.min(most).max(late) };
     (patience.saturating_add(usual.saturating_mul(LEFT)) < left).then_some(patience)
 }
 
@@ -122,6 +125,9 @@ mod tests {
             (ms(5), Some(s(5)), Some(ms(120)), None),
             (ms(5), Some(s(5)), Some(ms(10)), None),
             (ms(0), Some(s(5)), Some(ms(0)), None),
+            // Nobody knows yet what is usual.
+            (ms(0), Some(s(5)), Some(s(60)), Some(s(45))),
+            (ms(0), Some(s(5)), None, None),
             (Duration::MAX, Some(s(5)), Some(s(60)), None),
             (ms(5), None, Some(s(60)), None),
         ];

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod calls;
 pub mod connection;
+mod copies;
 mod expectation;
 mod fallback;
 pub mod grpc;
@@ -46,6 +47,7 @@ use crate::observe::{Observer, RequestRecord, trace};
 use crate::offload::Offload;
 use crate::queue::mailbox::Mailbox;
 use crate::routes::{Route, Routes};
+use crate::shadow::Shadows;
 use crate::shared_memory::{Regions, Rules as RegionRules};
 use crate::stats::{Protocol, Stats};
 use ::http::HeaderMap;
@@ -130,13 +132,14 @@ impl Default for Web {
 pub struct Shared {
     pub config: Config,
     pub routes: Routes,
-    pub events: Events,
+    pub events: Arc<Events>,
     pub observer: Arc<Observer>,
     pub budget: Arc<Budget>,
     pub clients: Clients,
     pub windows: Arc<windows::Windows>,
     pub offload: Arc<Offload>,
     pub loans: Arc<Loans>,
+    pub shadows: Arc<Shadows>,
     pub regions: Regions,
     pub calls: calls::Calls,
     /// Requests whose model or version is not known.
@@ -178,6 +181,7 @@ impl Drop for InFlight {
 impl Shared {
     pub fn new(config: Config) -> Arc<Self> {
         let budget = Budget::of_messages(config.process_bytes, config.max_message_bytes);
+        let events = Arc::<Events>::default();
         let shares = Shares::of(
             config.process_bytes,
             config.connection_share,
@@ -188,12 +192,13 @@ impl Shared {
             clients: Clients::new(budget.clone(), shares),
             windows: windows::Windows::new(config.process_bytes),
             loans: Loans::new(budget.clone()),
+            shadows: Shadows::new(budget.clone(), events.clone()),
             budget,
             offload: Offload::new(config.io_threads),
             regions: Regions::new(config.shared_memory),
             config,
             routes: Routes::default(),
-            events: Events::default(),
+            events,
             observer: Arc::default(),
             calls: calls::Calls::default(),
             unresolved: Stats::new("", 0),
@@ -258,7 +263,7 @@ impl Shared {
 
     /// See [`Routes::publish`].
     pub fn publish(&self, changed: Vec<(String, Route)>, gone: &[String]) {
-        for queue in changed.iter().flat_map(|(_, route)| route.versions.values()) {
+        for queue in changed.iter().flat_map(|(_, route)| route.loaded()) {
             queue.borrow_from(&self.loans);
         }
         self.routes.publish(changed, gone);

@@ -240,6 +240,19 @@ impl<'a> OutcomeGuard<'a> {
         }
     }
 
+    /// Who is to run copies of it, where anybody is; told once.
+    pub(super) fn take_shadows(&mut self) -> Option<Box<[Arc<Queue>]>> {
+        match &mut self.place {
+            Place::On(resolved) => resolved.shadows.take(),
+            Place::Unasked | Place::Nowhere => None,
+        }
+    }
+
+    /// How it came, and by what its caller knows it.
+    pub(super) fn came(&self) -> (Protocol, Option<&'a str>) {
+        (self.protocol, self.request_id)
+    }
+
     /// Go on to `spare`; the queue that it was on.
     pub(super) fn falls_back(&mut self, spare: Arc<Queue>) -> Option<Arc<Queue>> {
         let Place::On(before) = &mut self.place else { return None };

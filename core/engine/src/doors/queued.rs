@@ -1,6 +1,7 @@
 //! A request that is all there, on its way into a version's line and out of it.
 
 use super::Shared;
+use super::copies::{self, Begun, Copying};
 use super::outcome::OutcomeGuard;
 use super::steering::{self, Steering};
 use crate::admission::Reservation;
@@ -60,7 +61,13 @@ pub(super) async fn queued(
             reservation,
             record: guard.record.clone(),
         };
-        let pending = Pending::new(&queue, prepared, meta);
+        let copying = guard.take_shadows().map(|shadows| {
+            let (protocol, id) = guard.came();
+            let begun = Begun { id, protocol, on: &queue, prepared: &prepared, meta: &meta };
+            copies::begin(shared, shadows, begun)
+        });
+        let beside = copying.as_ref().and_then(Copying::source);
+        let pending = Pending::with(&queue, prepared, meta, beside);
         refuse_heavy(shared, &queue, &pending)?;
         if let Some(record) = guard.record() {
             record.joined(pending.rows, pending.arrived);
@@ -69,6 +76,10 @@ pub(super) async fn queued(
             Ok(ticket) => {
                 // Its tensors are the line's now, and no version has to stay that doesn't answer it.
                 drop((request, laid_out_by));
+                // They come after it, and wait for nothing.
+                if let Some(copying) = copying {
+                    copying.send(shared);
+                }
                 return ticket.await;
             }
             Err(Refused::Error(error)) => return Err(error),

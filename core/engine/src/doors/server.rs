@@ -4,6 +4,7 @@ use super::{Config, Shared, Web, listen};
 use crate::figures::{Figures, Totals};
 use crate::metrics;
 use crate::queue::Queue;
+use crate::routes::Route;
 use crate::stats::Stats;
 use crate::stats::outputs::Counting;
 use std::net::SocketAddr;
@@ -99,6 +100,7 @@ impl Server {
         }
         self.shared.events.close();
         self.shared.observer.close();
+        self.shared.shadows.close();
     }
 }
 
@@ -109,13 +111,15 @@ impl Shared {
         let table = self.routes.table();
         let stats = |queue: &Arc<Queue>| queue.stats().clone();
         let find = |(model, version): &(String, u64)| {
-            table.get(model).and_then(|route| route.versions.get(version)).map(stats)
+            let route = table.get(model)?;
+            route.versions.get(version).or_else(|| route.beside.get(version)).map(stats)
         };
         let mut counted: Vec<Arc<Stats>> = match named {
             Some(named) => named.iter().filter_map(find).collect(),
             None => {
-                let all = table.routes().flat_map(|route| route.versions.values()).map(|queue| queue.stats());
-                all.chain([&self.unresolved]).filter(|one| one.is_asked()).cloned().collect()
+                let all = table.routes().flat_map(Route::loaded).map(|queue| queue.stats());
+                let told = |one: &&Arc<Stats>| one.is_asked() || one.shadowed().is_some();
+                all.chain([&self.unresolved]).filter(told).cloned().collect()
             }
         };
         counted.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));

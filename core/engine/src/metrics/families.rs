@@ -206,6 +206,26 @@ pub const TRITON: [(Family, Value<Figures>); 9] = [
     ),
 ];
 
+/// Of the copies that versions ran as shadows; by reason, and by their words in small letters.
+pub const SHADOW_COPIES: Family =
+    counter("serving_shadow_copies_total", "Requests of which a version was to run a copy as a shadow.");
+pub const SHADOW_DROPPED: Family =
+    counter("serving_shadow_dropped_total", "Copies for a shadow that were not run, by reason.");
+pub const SHADOW_FAILED: Family =
+    counter("serving_shadow_failed_total", "Copies that a shadow failed, by error.");
+pub const SHADOW_UNCOMPARED: Family = counter(
+    "serving_shadow_uncompared_total",
+    "Copies that a shadow answered and that were compared with nothing, by reason.",
+);
+pub const SHADOW_COMPARED: Family =
+    counter("serving_shadow_compared_total", "Answers of a shadow that were compared with those given.");
+pub const SHADOW_DIFFERENT: Family = counter(
+    "serving_shadow_different_total",
+    "Of the answers of a shadow that were compared, those that differ in any output.",
+);
+pub const SHADOW_COMPUTE: Family =
+    histogram("serving_shadow_compute_duration_seconds", "One run of copies by a shadow.");
+
 /// By reason.
 pub const TRITON_FAILURES: Family =
     counter("nv_inference_request_failure", "Inference requests that failed, by Triton's reasons.");

@@ -59,6 +59,8 @@ enum Place {
     Own,
     Lent,
     Beside,
+    /// What nobody waits for, beside all others.
+    Spare,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,23 @@ impl<T> Book<T> {
             self.ids += 1;
             self.hold(self.ids, spent, now, Place::Own)
         })
+    }
+
+    /// A permit for what nobody waits for: it keeps nobody from running, and is had only where one is free,
+    /// nobody waits, and no more than a quarter of all, one at least, is used so.
+    pub fn take_spare(&mut self, now: Instant) -> Option<u64> {
+        let most = self.size.div_ceil(4);
+        let is_free = self.has_room() && self.waiting.is_empty() && self.since(Place::Spare).count() < most;
+        is_free.then(|| {
+            self.ids += 1;
+            self.holders.push(Holder { id: self.ids, since: now, place: Place::Spare });
+            self.ids
+        })
+    }
+
+    /// How many have asked to run so far.
+    pub fn asked(&self) -> u64 {
+        self.ids
     }
 
     /// Stand in line; [`Book::grant`] says whose turn it is. The id is the permit's, later.
@@ -185,7 +204,7 @@ impl<T> Book<T> {
         let place = self.holders.swap_remove(at).place;
         self.lent -= usize::from(place == Place::Lent);
         self.beside -= usize::from(place == Place::Beside);
-        place != Place::Own
+        !matches!(place, Place::Own | Place::Spare)
     }
 
     pub fn held(&self) -> usize {

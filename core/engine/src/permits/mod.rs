@@ -40,7 +40,12 @@ const LAST_RUNS: u64 = 8;
 #[derive(Debug)]
 pub struct Permits {
     book: Mutex<Book<Arc<Seat>>>,
+    /// Nothing that nobody waits for runs until then.
+    rest_until: Mutex<Option<Instant>>,
 }
+
+/// So many times as long as a spare run took none is begun, where others ran beside it.
+const REST: u32 = 3;
 
 /// Where one waits, by the book's lock.
 #[derive(Debug, Default)]
@@ -51,7 +56,7 @@ struct Seat {
 
 impl Permits {
     pub fn new(size: usize) -> Arc<Self> {
-        Arc::new(Permits { book: Mutex::new(Book::new(size)) })
+        Arc::new(Permits { book: Mutex::new(Book::new(size)), rest_until: Mutex::new(None) })
     }
 
     /// How many may run at once, and after how long a run lends its permit to one who waits
@@ -72,7 +77,20 @@ impl Permits {
             Some(id) => id,
             None => wait(book, Asker { spent, usual: share.usual() }),
         };
-        Permit { permits: self.clone(), share: share.clone(), id, since: Instant::now() }
+        Permit { permits: self.clone(), share: share.clone(), id, since: Instant::now(), spare: false }
+    }
+
+    /// The right to run what nobody waits for, where nobody else wants to run; it keeps nobody from it.
+    /// Where others ran meanwhile, the next one has to wait three times as long as this one took: so
+    /// beside others such runs take a quarter of the time at most.
+    pub fn spare(self: &Arc<Self>, share: &Arc<Share>) -> Option<Permit> {
+        let mut book = self.book.lock();
+        let now = Instant::now();
+        if self.rest_until.lock().is_some_and(|until| now < until) {
+            return None;
+        }
+        let id = book.take_spare(now)?;
+        Some(Permit { permits: self.clone(), share: share.clone(), id, since: now, spare: true })
     }
 
     /// Those that are lent included: there may be more than may run at once.
@@ -85,8 +103,16 @@ impl Permits {
     }
 
     fn release(&self, permit: &Permit) {
-        permit.share.note(permit.since.elapsed());
+        let took = permit.since.elapsed();
+        if !permit.spare {
+            permit.share.note(took);
+        }
         let mut book = self.book.lock();
+        if permit.spare && (book.asked() > permit.id || book.held() > 1) {
+            let rest = Instant::now().checked_add(took.saturating_mul(REST));
+            let mut until = self.rest_until.lock();
+            *until = (*until).max(rest);
+        }
         let is_anew = book.put_back(permit.id);
         grant(&mut book);
         if is_anew {
@@ -138,6 +164,8 @@ pub struct Permit {
     share: Arc<Share>,
     id: u64,
     since: Instant,
+    /// For what nobody waits for.
+    spare: bool,
 }
 
 impl Drop for Permit {
@@ -201,5 +229,39 @@ mod tests {
         drop(endless);
         drop(other.join().unwrap());
         assert_eq!(permits.held(), 0);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_runs_beside_others_and_keeps_nobody_from_it() {
+        let permits = Permits::new(2);
+        permits.set(2, None);
+        let own = permits.acquire(&share());
+        let spare = permits.spare(&share()).expect("one is free");
+        assert!(permits.spare(&share()).is_none(), "a quarter of two, one at least");
+        let other = permits.acquire(&share());
+        assert_eq!(permits.held(), 3);
+        drop(spare);
+        assert!(permits.spare(&share()).is_none(), "none is free");
+        drop((own, other));
+        let until = Instant::now() + Duration::from_secs(20);
+        while permits.spare(&share()).is_none() {
+            assert!(Instant::now() < until);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn beside_others_they_have_a_quarter_of_the_time_and_alone_all_of_it() {
+        let permits = Permits::new(1);
+        let spare = permits.spare(&share()).expect("nobody runs");
+        drop(spare);
+        let spare = permits.spare(&share()).expect("nobody ran beside it");
+        let took = Duration::from_millis(20);
+        std::thread::sleep(took);
+        drop(permits.acquire(&share()));
+        let ended = Instant::now();
+        drop(spare);
+        let until = permits.rest_until.lock().expect("it rests");
+        assert!(until >= ended + took * REST);
     }
 }

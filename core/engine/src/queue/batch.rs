@@ -1,6 +1,7 @@
 //! What one run takes from a queue: its inputs gathered, and its end.
 
 mod answers;
+mod copies;
 mod inputs;
 
 use super::mailbox::Wakes;
@@ -149,18 +150,26 @@ impl Batch {
     /// run for one request alone may have any rows.
     pub fn complete(&mut self, views: &[OutputView<'_>]) -> Result<(), Error> {
         self.check(views)?;
+        let views = &Views::new(views);
+        if self.is_of_copies() {
+            self.complete_copies(views);
+            return Ok(());
+        }
         let computed = Instant::now();
         let compute = computed.saturating_duration_since(self.gathered_at);
         self.note_run(computed);
         let mut wakes = Wakes::default();
         let stats = self.queue.stats();
         let (mut start, mut answered) = (0, 0);
-        let views = &Views::new(views);
+        let mut copied = Vec::new();
         for member in &self.members {
             let reply = self.reply(member, views, start);
             if matches!(reply, Some(Ok(_))) {
                 answered += 1;
                 stats.waited(self.cut_at.saturating_duration_since(member.item.arrived));
+                if member.item.source().is_some() && !member.is_piece() {
+                    copied.push((member.clone(), start));
+                }
             }
             if let Some(waker) = reply.and_then(|reply| member.item.answer(reply)) {
                 wakes.add(member.item.mailbox(), waker);
@@ -179,6 +188,11 @@ impl Batch {
         // The permit goes before the wake-ups: whoever is next may start at once.
         self.permit = None;
         self.loan = None;
+        // So does what is kept for shadows: that comes after all answers.
+        drop(wakes);
+        for (member, start) in copied {
+            self.keep_for_copies(&member, views, start);
+        }
         Ok(())
     }
 
@@ -192,6 +206,8 @@ impl Batch {
     pub fn split(mut self) -> Result<(Batch, Batch), Batch> {
         let lone_piece = match &self.members[..] {
             [] => return Err(self),
+            // Copies are not run again.
+            [one, ..] if one.item.copy().is_some() => return Err(self),
             [one] if !one.is_piece() => return Err(self),
             [one] => Some(one.item.clone()),
             _ => None,
@@ -231,7 +247,9 @@ impl Batch {
 
     /// Answer every member with an error.
     pub fn fail(mut self, error: &Error) {
-        self.queue.stats().failed_runs.fetch_add(1, Ordering::Relaxed);
+        if !self.is_of_copies() {
+            self.queue.stats().failed_runs.fetch_add(1, Ordering::Relaxed);
+        }
         self.answer_all(error);
     }
 
@@ -278,7 +296,9 @@ impl Batch {
     /// Its run was ended because it [is abandoned](Batch::is_abandoned): no failure of the
     /// model's.
     pub fn abandon(mut self) {
-        self.queue.stats().abandoned_runs.fetch_add(1, Ordering::Relaxed);
+        if !self.is_of_copies() {
+            self.queue.stats().abandoned_runs.fetch_add(1, Ordering::Relaxed);
+        }
         self.answer_all(&pending::expired());
     }
 

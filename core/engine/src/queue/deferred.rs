@@ -31,7 +31,7 @@ pub fn wake_touched() {
     TOUCHED.with_borrow_mut(|touched| {
         for queue in touched.iter_mut().flat_map(|t| t.queues.drain(..)) {
             let mut line = queue.line.lock();
-            if !line.lines.is_empty() {
+            if !line.lines.is_empty() || !line.copies.lines.is_empty() {
                 queue.wake(&mut line);
             }
         }

@@ -1,6 +1,7 @@
 //! The bounded line of requests for one slot.
 
 pub mod batch;
+mod copies;
 mod deferred;
 pub mod departures;
 pub mod first_requests;
@@ -25,8 +26,10 @@ use crate::observe::rate_limit::RateLimit;
 use crate::observe::trace;
 use crate::permits::{Permits, Share};
 use crate::stats::Stats;
+use crate::stats::shadow::Dropped;
 use crate::stop::Stop;
 use crate::tensor::{Datatype, Signature};
+use copies::{Copies, CopyLine};
 use first_requests::FIRST_REQUESTS;
 use mailbox::Wakes;
 use parking_lot::{Condvar, Mutex};
@@ -59,12 +62,14 @@ pub struct Queue {
     arrived: Condvar,
     /// Callers that left since the line was last cleared of them.
     left: AtomicUsize,
+    copies: Copies,
 }
 
 #[derive(Debug)]
 struct Line {
     lines: Lines<Arc<Pending>>,
     bytes: usize,
+    copies: CopyLine,
     /// Pullers that sleep, and how many of those are being woken.
     waiting: usize,
     woken: usize,
@@ -99,6 +104,7 @@ impl Queue {
         let line = Line {
             lines: Lines::new(options.priority_levels),
             bytes: 0,
+            copies: CopyLine::default(),
             waiting: 0,
             woken: 0,
             closed: false,
@@ -124,6 +130,7 @@ impl Queue {
             line: Mutex::new(line),
             arrived: Condvar::new(),
             left: AtomicUsize::new(0),
+            copies: Copies::default(),
         })
     }
 
@@ -221,7 +228,7 @@ impl Queue {
     pub fn announce_first(&self, number: u64) {
         let mut line = self.line.lock();
         line.first = Some(number);
-        if !line.lines.is_empty() {
+        if !line.lines.is_empty() || !line.copies.lines.is_empty() {
             line.announce();
         }
     }
@@ -285,22 +292,28 @@ impl Queue {
         self.stats.depth_bytes.store(line.bytes as u64, Ordering::Relaxed);
     }
 
-    /// Refuse new requests; let the queued ones out.
+    /// Refuse new requests; let the queued ones out. Copies go.
     pub fn close(&self) {
-        self.line.lock().closed = true;
+        let copies = {
+            let mut line = self.line.lock();
+            line.closed = true;
+            Queue::drop_copies(&mut line)
+        };
         self.arrived.notify_all();
+        copies.iter().for_each(|copy| copy.drop_copy(Dropped::Leaving));
     }
 
     /// Close, and answer everything still in line; how many there were.
     pub fn abort(&self, error: &Error) -> usize {
-        let all = {
+        let (all, copies) = {
             let mut line = self.line.lock();
             line.closed = true;
             line.bytes = 0;
             let all = line.lines.take_all();
             self.note_depth(&line);
-            all
+            (all, Queue::drop_copies(&mut line))
         };
+        copies.iter().for_each(|copy| copy.drop_copy(Dropped::Leaving));
         self.arrived.notify_all();
         let mut wakes = Wakes::default();
         for pending in &all {

@@ -10,7 +10,9 @@ use crate::codec::prepare::Prepared;
 use crate::error::Error;
 use crate::loans::Weight;
 use crate::observe::RequestRecord;
+use crate::shadow::{Copy, Source};
 use crate::shared_memory::Destinations;
+use crate::stats::shadow::Dropped;
 use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
@@ -44,8 +46,19 @@ pub struct Pending {
     mailbox: Option<Arc<Mailbox>>,
     state: AtomicU8,
     slot: Mutex<Slot>,
+    /// Before what it holds: see [`Source`].
+    beside: Option<Beside>,
     /// What it holds of the process's budget, which its answer is counted in as well.
     pub(super) reservation: Reservation,
+}
+
+/// What a request, or what looks like one, has to do with shadows.
+#[derive(Debug)]
+pub enum Beside {
+    /// Copies of it are made.
+    Source(Source),
+    /// It is one itself: nobody waits for it.
+    Copy(Arc<Copy>),
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +81,11 @@ pub struct RequestMeta {
 
 impl Pending {
     pub fn new(queue: &Queue, prepared: Prepared, meta: RequestMeta) -> Arc<Self> {
+        Pending::with(queue, prepared, meta, None)
+    }
+
+    /// As [`Pending::new`], of one that has to do with shadows.
+    pub fn with(queue: &Queue, prepared: Prepared, meta: RequestMeta, beside: Option<Beside>) -> Arc<Self> {
         let arrived = Instant::now();
         let (rows, alone) = queue.place_of(&prepared);
         let level = queue.options().level(meta.priority);
@@ -88,6 +106,7 @@ impl Pending {
             mailbox: meta.mailbox,
             state: AtomicU8::new(WAITING),
             slot: Mutex::new(Slot::default()),
+            beside,
             reservation: meta.reservation,
             prepared,
         })
@@ -118,11 +137,47 @@ impl Pending {
         self.mailbox.as_ref()
     }
 
+    pub(super) fn source(&self) -> Option<&Source> {
+        match self.beside.as_ref()? {
+            Beside::Source(source) => Some(source),
+            Beside::Copy(_) => None,
+        }
+    }
+
+    pub(super) fn copy(&self) -> Option<&Arc<Copy>> {
+        match self.beside.as_ref()? {
+            Beside::Copy(copy) => Some(copy),
+            Beside::Source(_) => None,
+        }
+    }
+
+    /// It has run; whether nothing ended it before.
+    pub(super) fn end_copy(&self) -> bool {
+        self.state.compare_exchange(WAITING, ANSWERED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// It is not run.
+    pub(super) fn drop_copy(&self, why: Dropped) {
+        if let Some(copy) = self.copy().filter(|_| self.end_copy()) {
+            copy.dropped(why);
+        }
+    }
+
+    pub(super) fn fail_copy(&self, error: &Error) {
+        if let Some(copy) = self.copy().filter(|_| self.end_copy()) {
+            copy.failed(error.code);
+        }
+    }
+
     /// Hand the answer over; the waker is for the caller to deliver. Only the first
     /// answer counts, and none reaches a caller who left.
     #[must_use]
     pub fn answer(&self, reply: Reply) -> Option<Waker> {
         self.state.compare_exchange(WAITING, ANSWERED, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        if let (Err(error), Some(copy)) = (&reply, self.copy()) {
+            copy.failed(error.code);
+            return None;
+        }
         let mut slot = self.slot.lock();
         slot.reply = Some(reply);
         slot.waker.take()

@@ -13,6 +13,13 @@ use std::time::{Duration, Instant};
 /// have waited longer than this is woken from the middle of its work.
 const OVERDUE: Duration = Duration::from_millis(2);
 
+/// What there is to cut a batch of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Requests,
+    Copies,
+}
+
 thread_local! {
     /// When the calling thread took the batch that it runs.
     static TAKEN: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -51,8 +58,13 @@ impl Queue {
             scheduling::note_run(taken.elapsed());
         }
         loop {
-            if !self.wait_for_work() {
-                return None;
+            if self.wait_for_work()? == Work::Copies {
+                let started = Instant::now();
+                if let Some(batch) = self.copies_batch(started) {
+                    TAKEN.set(Some(started));
+                    return Some(batch);
+                }
+                continue;
             }
             let permit = self.permits.as_ref().map(|permits| Arc::new(permits.acquire(&self.share)));
             let started = Instant::now();
@@ -93,8 +105,8 @@ impl Queue {
         }
     }
 
-    /// Sleep until a batch should be cut; false once closed and empty.
-    fn wait_for_work(&self) -> bool {
+    /// Sleep until a batch should be cut; `None` once closed and empty.
+    fn wait_for_work(&self) -> Option<Work> {
         let mut line = self.line.lock();
         loop {
             // What is left at the end goes out without waiting for company.
@@ -104,8 +116,9 @@ impl Queue {
                 line.lines.ready(Instant::now(), self.rules())
             };
             match ready {
-                Ready::Now => return true,
-                Ready::Idle if line.closed => return false,
+                Ready::Now => return Some(Work::Requests),
+                Ready::Idle if !line.copies.lines.is_empty() => return Some(Work::Copies),
+                Ready::Idle if line.closed => return None,
                 Ready::Idle => {
                     line.waiting += 1;
                     self.arrived.wait(&mut line);

@@ -14,6 +14,7 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+mod copies;
 mod shared;
 mod texts;
 mod whole;

@@ -30,6 +30,8 @@ pub struct Route {
     pub sticky: Option<Sticky>,
     /// Versions that get copies of requests that name none.
     pub shadows: Vec<Shadow>,
+    /// Of `shadows`, those that are loaded and answer nobody.
+    pub beside: BTreeMap<u64, Arc<Queue>>,
     /// Versions that are known but do not answer, and why.
     pub unavailable: BTreeMap<u64, String>,
     /// Versions on disk that are not loaded, by the reason.
@@ -38,7 +40,7 @@ pub struct Route {
     pub reason: Option<String>,
 }
 
-/// A version that is to run copies of requests, whose answers nobody waits for. Nothing sends copies yet.
+/// A version that is to run copies of requests, whose answers nobody waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shadow {
     pub version: u64,
@@ -55,6 +57,8 @@ pub struct Resolved {
     pub draw: Option<u64>,
     /// The default version, where its draw fell to another: it answers what that one fails.
     pub spare: Option<Arc<Queue>>,
+    /// Those that are to run copies of it, where there are any.
+    pub shadows: Option<Box<[Arc<Queue>]>>,
 }
 
 fn unaliased(asked: Reference<'_>) -> Error {
@@ -74,17 +78,24 @@ impl Route {
         let model = asked.model;
         if let Some((number, why)) = self.named(asked)? {
             let queue = self.versions.get(&number).ok_or_else(|| self.absent_to(model, number, why))?;
-            return Ok(Resolved { queue: queue.clone(), why, draw: drawn, spare: None });
+            return Ok(Resolved { queue: queue.clone(), why, draw: drawn, spare: None, shadows: None });
         }
         let draw = drawn.or_else(|| self.draws().then(|| self.draw(asked)));
         let weighed = draw.and_then(|draw| draw::choose(&self.weights, draw));
         if let Some(queue) = weighed.and_then(|number| self.versions.get(&number)) {
             let spare = self.spare(queue).cloned();
-            return Ok(Resolved { queue: queue.clone(), why: Why::Weight, draw, spare });
+            let shadows = self.drawn_shadows(draw, queue);
+            return Ok(Resolved { queue: queue.clone(), why: Why::Weight, draw, spare, shadows });
         }
         let number = self.default.ok_or_else(|| self.nobody(model))?;
         let queue = self.versions.get(&number).ok_or_else(|| self.absent(model, number))?;
-        Ok(Resolved { queue: queue.clone(), why: Why::Default, draw, spare: None })
+        let shadows = self.drawn_shadows(draw, queue);
+        Ok(Resolved { queue: queue.clone(), why: Why::Default, draw, spare: None, shadows })
+    }
+
+    /// Those that answer, and those that only run copies.
+    pub fn loaded(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.versions.values().chain(self.beside.values())
     }
 
     fn spare(&self, drawn: &Queue) -> Option<&Arc<Queue>> {
@@ -128,7 +139,21 @@ impl Route {
     /// Who runs copies of a request that drew `draw`, beside the version that answers it.
     pub fn shadows_of(&self, draw: u64) -> impl Iterator<Item = &Arc<Queue>> {
         let chosen = self.shadows.iter().filter(move |s| draw::copies(s.rate, s.version, draw));
-        chosen.filter_map(|shadow| self.versions.get(&shadow.version))
+        chosen.filter_map(|shadow| {
+            self.versions.get(&shadow.version).or_else(|| self.beside.get(&shadow.version))
+        })
+    }
+
+    /// Those of a request that `answering` answers. Where a key was drawn by, whole clients would be copied
+    /// or not: such a request draws anew for its copies.
+    fn drawn_shadows(&self, draw: Option<u64>, answering: &Queue) -> Option<Box<[Arc<Queue>]>> {
+        if self.shadows.is_empty() {
+            return None;
+        }
+        let draw = if self.sticky.is_some() { draw::any() } else { draw? };
+        let others = self.shadows_of(draw).filter(|queue| queue.version() != answering.version());
+        let chosen: Box<[_]> = others.cloned().collect();
+        (!chosen.is_empty()).then_some(chosen)
     }
 
     fn nobody(&self, model: &str) -> Error {

@@ -134,7 +134,7 @@ function clock(seconds) {
 }
 
 function asTable([heading, fields], found) {
-  const columns = [["At"], ...found.curves.flatMap((curve) => fields.map(([, word]) => [`version ${curve.version} ${word}`, "number"]))];
+  const columns = [["At", "time"], ...found.curves.flatMap((curve) => fields.map(([, word]) => [`version ${curve.version} ${word}`, "number"]))];
   const times = [...new Set(found.curves.flatMap((curve) => curve.at))].sort((one, other) => other - one).slice(0, SHOWN_ROWS);
   const rows = times.map((at) => [when(at), ...found.curves.flatMap((curve) => {
     const place = curve.at.indexOf(at);

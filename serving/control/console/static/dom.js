@@ -8,7 +8,7 @@ function filled(node, attributes, children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((one) => one !== null && one !== undefined));
+  node.append(...children.flat(Infinity).filter((one) => one !== null && one !== undefined));
   return node;
 }
 
@@ -21,7 +21,7 @@ export function svg(tag, attributes, ...children) {
 }
 
 export function show(place, ...children) {
-  place.replaceChildren(...children.flat().filter((one) => one !== null));
+  place.replaceChildren(...children.flat(Infinity).filter((one) => one !== null && one !== undefined));
 }
 
 // A table with a caption; `columns`: [heading, class]; rows of cells that are text or nodes. The

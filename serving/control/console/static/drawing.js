@@ -1,7 +1,7 @@
 // Small drawings for which no library is needed.
 
 import { h, svg } from "./dom.js";
-import { number } from "./format.js";
+import { number, when } from "./format.js";
 
 const WIDTH = 320;
 const HEIGHT = 90;
@@ -57,4 +57,18 @@ export function bars(rows, label) {
       one.base === null ? null : svg("rect", { class: "fill-two", x: 118, y: y + 2, width: width(one.base), height: 10 }),
     ];
   }).filter((one) => one !== null));
+}
+
+// A value over time: [{ at, value }], oldest first.
+export function timeline(points, label) {
+  const begin = points[0].at;
+  const span = points.at(-1).at - begin || 1;
+  const most = Math.max(...points.map((one) => one.value)) || 1;
+  const x = (at) => 8 + ((at - begin) / span) * (WIDTH - 16);
+  const y = (value) => LOW - (value / most) * (LOW - 18);
+  return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
+    svg("line", { class: "axis", x1: 8, x2: WIDTH - 8, y1: LOW, y2: LOW }),
+    svg("polyline", { class: "line", points: points.map((one) => `${x(one.at)},${y(one.value)}`).join(" ") }),
+    svg("text", { x: 8, y: 12 }, `at most ${number(most)}`),
+    svg("text", { x: 8, y: 88 }, when(begin)), svg("text", { x: WIDTH - 8, y: 88, "text-anchor": "end" }, when(points.at(-1).at)));
 }

@@ -2,23 +2,13 @@
 
 import { get, modelPath } from "./api.js";
 import { h, show, table, wrong } from "./dom.js";
-import { bars, histogram } from "./drawing.js";
+import { bars, histogram, timeline } from "./drawing.js";
 import { number, percent, when } from "./format.js";
 
-const OFF = "This gateway keeps no statistics of what goes in and comes out.";
+const OFF = "This gateway keeps no statistics of what goes in and comes out: the extra serving[statistics] is not installed, or the setting statistics.enabled is off.";
 const MOST_FEATURES = 60;
 const MOST_VALUES = 8;
 const WINDOWS = ["live", "minute", "hour", "day"];
-let paths = null;
-
-// Whether the gateway has these calls at all, by its own description.
-async function known() {
-  paths ||= get("api/openapi.json").then((found) => Object.keys(found.paths), (error) => {
-    paths = null;
-    throw error;
-  });
-  return (await paths).some((path) => path.endsWith("/versions/{version}/statistics"));
-}
 
 export class Features {
   constructor(place, name) {
@@ -29,52 +19,98 @@ export class Features {
 
   // `versions`: of the model, the newest first.
   async draw(versions) {
-    const ready = versions.filter((one) => one.state === "READY").map((one) => one.version);
+    this.versions = versions.filter((one) => one.state === "READY");
+    const ready = this.versions.map((one) => one.version);
     if (this.drawn !== undefined && String(ready) === this.drawn) return;
     this.drawn = String(ready);
     try {
-      if (!(await known())) return show(this.place, h("p", { class: "quiet" }, OFF));
+      const about = await get("api/v1/overview?limit=1");
+      if (!about.statistics) return show(this.place, h("p", { class: "quiet" }, OFF));
     } catch (error) {
+      this.drawn = undefined;
       return show(this.place, wrong(error));
     }
     if (!ready.length) return show(this.place, h("p", { class: "quiet" }, "No version is ready."));
-    this.version = ready[0];
+    if (!ready.includes(this.version)) this.version = ready[0];
     this.body = h("div", { "aria-live": "polite" }, h("p", { class: "quiet" }, "Loading."));
-    const choice = (id, words, values, chosen) => h("label", { for: id }, words, h("select", { id, onchange: (event) => { this[id.slice(8)] = event.target.value; this.look(); } },
+    const choice = (id, words, values, chosen, choose) => h("label", { for: id }, words, h("select", { id, onchange: (event) => { choose(event.target.value); this.look(true); } },
       values.map((one) => h("option", { value: String(one), selected: one === chosen }, String(one)))));
-    show(this.place, h("div", { class: "controls" }, choice("feature-version", "Version", ready, this.version), choice("feature-window", "Window", WINDOWS, this.window),
-      h("button", { onclick: () => this.look() }, "Look again")), this.body);
-    return this.look();
+    show(this.place, h("div", { class: "controls" },
+      choice("feature-version", "Version", ready, this.version, (value) => { this.version = Number(value); }),
+      choice("feature-window", "Window", WINDOWS, this.window, (value) => { this.window = value; }),
+      h("button", { id: "feature-look", onclick: () => this.look(true) }, "Look again")), this.body);
+    return this.look(false);
   }
 
-  async look() {
+  // `meant`: somebody asks for it. By itself the page does not ask for what can't be there yet.
+  async look(meant) {
     const base = modelPath(this.name, `/versions/${this.version}`);
     try {
-      const live = await get(`${base}/statistics?window=${this.window}`);
-      const beside = await Promise.allSettled([get(`${base}/statistics?window=baseline`), get(`${base}/drift`), get(`${base}/anomalies`)]);
-      const [baseline, drift, anomalies] = beside.map((one) => (one.status === "fulfilled" ? one.value : {}));
-      this.show(live, baseline, drift, anomalies);
+      const since = await this.askedSince();
+      if (since === null && !meant) return show(this.body, h("p", { class: "quiet" }, "Nobody has asked this version since the gateway started; what was kept from before is in the windows hour and day."));
+      if (!meant) await this.choose(since);
+      const one = this.versions.find((version) => version.version === this.version);
+      const [live, drift, anomalies, baseline, windows] = await Promise.all([
+        get(`${base}/statistics?window=${this.window}`).catch(quietly), get(`${base}/drift`), get(`${base}/anomalies`),
+        one?.baseline ? get(`${base}/statistics?window=baseline`) : {}, this.windows(since)]);
+      this.show(live, baseline, drift.features, anomalies, windows);
     } catch (error) {
       if (error.status) show(this.body, h("p", { class: "quiet" }, error.message));
       else show(this.body, wrong(error));
     }
   }
 
-  show(live, baseline, drift, anomalies) {
-    const drifts = listed(drift, "features", "drift");
-    const found = listed(anomalies, "anomalies");
-    show(this.body, this.anomalies(found), this.drift(drifts), (live.datasets || []).map((set) => this.dataset(set, baseline)));
+  // The hour, which has something to show also while nobody asks; before its first window is over,
+  // the one that goes on.
+  async choose(since) {
+    const { settings } = await get("api/v1/settings");
+    const window_s = settings.find((one) => one.key === "statistics.window_s")?.value || 60;
+    this.window = Date.now() / 1000 > since + window_s ? "hour" : "live";
+    this.place.querySelector("#feature-window").value = this.window;
+  }
+
+  // When it first answered well, as far as its curve goes; null: never. Requests that don't fit it
+  // are in no statistics.
+  async askedSince() {
+    const query = (span) => new URLSearchParams({ model: this.name, version: this.version, span });
+    const found = await Promise.all(["1d", "1h"].map((span) => get(`api/v1/curves?${query(span)}`)));
+    const times = found.flatMap((one) => one.curves).flatMap((curve) => curve.at.filter((_, place) => curve.request_rate[place] > curve.error_rate[place]));
+    return times.length ? Math.min(...times) : null;
+  }
+
+  // What tracking noted of this version, window by window; none before the first is over.
+  async windows(since) {
+    const { window_s } = await get("api/v1/tracking");
+    if (since === null || Date.now() / 1000 < since + 2 * window_s) return [];
+    const found = await get(modelPath(this.name, "/windows"));
+    return found.windows.filter((one) => one.version === this.version);
+  }
+
+  show(live, baseline, drift, anomalies, windows) {
+    show(this.body, this.anomalies(anomalies.anomalies),
+      live.problem ? h("p", { class: "quiet" }, `In the window '${this.window}': ${live.problem}`) : (live.datasets || []).map((set) => this.dataset(set, baseline)),
+      this.drift(drift), this.overTime(windows));
+  }
+
+  // The largest distance of any feature, by what it is compared with.
+  overTime(windows) {
+    const kinds = ["skew", "drift", "versions"].map((kind) => [kind, windows
+      .map((one) => ({ at: one.end, value: one.figures[`feature_distance/${kind}`] })).filter((one) => one.value !== undefined)])
+      .filter(([, points]) => points.length > 1);
+    if (!kinds.length) return [];
+    return [h("h3", null, "Drift over time"), h("div", { class: "charts" }, kinds.map(([kind, points]) => h("figure", { class: "feature" },
+      h("figcaption", null, `${kind}: the largest distance of a feature`), timeline(points, `Largest ${kind} over time, last ${number(points.at(-1).value)}`))))];
   }
 
   anomalies(found) {
-    return [h("h3", null, "Anomalies"), table("What does not fit the schema or the baseline", [["At"], ["Feature"], ["Kind"], ["What", "words"], ["Window"]],
+    return [h("h3", null, "Anomalies"), table("What does not fit the schema or the baseline", [["At", "time"], ["Feature"], ["Kind"], ["What", "words"], ["Window"]],
       found.slice(0, 100).map((one) => [when(one.at), one.feature, h("span", { class: one.severity === "ERROR" ? "bad" : "busy" }, one.type), one.description, one.window || ""]), "None.")];
   }
 
   drift(found) {
     return [h("h3", null, "Drift"), table("How far features lie from what they are compared with", [["Feature"], ["Compared"], ["Measure"], ["Distance", "number"], ["Threshold", "number"], ["Samples", "number"]],
-      found.slice(0, 100).map((one) => [one.name, one.kind, one.measure, h("span", { class: one.threshold && one.distance > one.threshold && !one.too_few ? "bad" : "" }, one.too_few ? "too few" : number(one.distance)),
-        number(one.threshold || null), number(one.samples)]), "Nothing to compare with: neither a baseline nor an earlier window.")];
+      found.slice(0, 100).map((one) => [one.name, one.kind, one.measure, h("span", { class: one.threshold !== null && one.distance > one.threshold && !one.too_few ? "bad" : "" }, one.too_few ? "too few" : number(one.distance)),
+        number(one.threshold), number(one.samples)]), "Nothing to compare with: neither a baseline nor an earlier window.")];
   }
 
   dataset(set, baseline) {
@@ -88,10 +124,10 @@ export class Features {
   }
 }
 
-// The contract says where they are; an answer that is a list is one.
-function listed(found, ...names) {
-  if (Array.isArray(found)) return found;
-  return names.map((name) => found[name]).find(Array.isArray) || [];
+// What the gateway does not have in one window; drift and anomalies may be there all the same.
+function quietly(error) {
+  if (error.status !== 404) throw error;
+  return { problem: error.message };
 }
 
 // Protobuf's JSON has camelCase, files of others may keep the proto's own names.

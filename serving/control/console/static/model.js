@@ -94,7 +94,7 @@ export class Model {
 
   lookErrors() {
     return this.asked(this.parts.errors, modelPath(this.name, "/errors"), (found) => show(this.parts.errors,
-      table("The last errors that clients were told, the newest first", [["At"], ["Kind"], ["What they were told", "words"], ["Over"], ["Request"]],
+      table("The last errors that clients were told, the newest first", [["At", "time"], ["Kind"], ["What they were told", "words"], ["Over"], ["Request"]],
         found.errors.map((one) => [when(one.at), one.word, one.message, one.protocol, one.request_id]), "None.")));
   }
 
@@ -147,7 +147,7 @@ export class Model {
     const rows = [...events.map((one) => [one.at, one.version === null ? "" : String(one.version), one.state, one.reason]),
       ...changes.map((one) => [one.at, "", "route", `${one.what}${one.by ? `, by ${one.by}` : ""}${one.reason ? `: ${one.reason}` : ""}`])]
       .sort((one, other) => other[0] - one[0]).slice(0, MOST_ROWS);
-    show(this.parts.history, table("Loads and routes, the newest first", [["At"], ["Version", "number"], ["What"], ["Why", "words"]],
+    show(this.parts.history, table("Loads and routes, the newest first", [["At", "time"], ["Version", "number"], ["What"], ["Why", "words"]],
       rows.map(([at, ...rest]) => [when(at), ...rest]), "Nothing has happened yet."));
   }
 }

@@ -109,7 +109,8 @@ export class Overview {
     if (!version) return [h("td", { colspan: "9" }, model.states.map(state)), h("td", { class: "words" }, notes.join("; "))];
     const figures = version.figures || {};
     const aliases = Object.entries(model.aliases).filter(([, number_]) => number_ === version.version).map(([name]) => name);
-    const own = [...(aliases.length ? [`alias ${aliases.join(", ")}`] : []), ...(version.reason ? [version.reason] : []), ...notes];
+    const own = [...(aliases.length ? [`alias ${aliases.join(", ")}`] : []), ...(version.shadow ? [`shadow of ${percent(version.shadow)}`] : []),
+      ...(version.reason ? [version.reason] : []), ...notes];
     const quiet = version.figures ? null : "\u2013";
     return [
       h("td", { class: "number" }, String(version.version)), h("td", null, state(version.state)),

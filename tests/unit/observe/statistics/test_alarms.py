@@ -7,8 +7,8 @@ import json
 import pytest
 
 from serving.observe.statistics.alarms import Alarms, Anomaly
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.rollup import Span
-from serving.observe.statistics.window import DamagedError
 
 MINUTE, HOUR = Span.MINUTE, Span.HOUR
 

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from serving.models.views import ModelView
 from serving.observe.statistics import collector
-from serving.observe.statistics.collector import Statistics
 from serving.observe.statistics.gauges import figures
+from serving.observe.statistics.taker import Statistics
 from serving.settings import Settings
 from serving.settings.statistics import StatisticsSettings
 from serving.state_dir import StateDir
@@ -53,7 +53,7 @@ class World:
 
     def turn(self) -> None:
         self.made._mailbox.end()
-        self.made._turn()
+        self.made.collector.turn()
         self.made._mailbox._ended = False
 
     def after(self, seconds: float) -> None:
@@ -61,7 +61,7 @@ class World:
         self.turn()
 
     def live(self, key: tuple[str, int]) -> Any:
-        found = self.made.read(key, lambda page: page.series.message(None, None))
+        found = self.made.collector.read(key, lambda page: page.series.message(None, None))
         return None if found is None else found[0]
 
 
@@ -77,6 +77,18 @@ def test_each_version_has_its_own(tmp_path: Path) -> None:
     assert [world.live(("m", version)).datasets[0].num_examples for version in (1, 2)] == [2, 1]
     assert features(world.live(("m", 1)), "outputs")["y.class"].string_stats.unique == 1
     assert world.made.figures().samples == 2
+
+
+def test_an_optional_input_that_is_left_out_is_missing(tmp_path: Path) -> None:
+    both = signature({"a": ("FP32", (-1,)), "b": ("BYTES", (-1,))}, optional=["b"])
+    world = World(tmp_path, view(both, tmp_path))
+    a = tensor("a", np.ones(2))
+    b = tensor("b", np.array(["x", ""], object), "BYTES")
+    world.take(Sample(inputs=[a, b]), Sample(inputs=[a]))
+    found = features(world.live(("m", 1)))
+    counts = [found[name].num_stats.common_stats for name in ("a",)]
+    counts += [found[name].string_stats.common_stats for name in ("b",)]
+    assert [(one.num_non_missing, one.num_missing) for one in counts] == [(4, 0), (1, 3)]
 
 
 def test_what_the_schema_does_not_allow_is_told_once_as_long_as_it_lasts(tmp_path: Path) -> None:
@@ -129,6 +141,7 @@ def test_one_versions_tensors_keep_those_of_others_from_nothing(tmp_path: Path) 
     broken = Sample("m", 1, [("x", "FP32", (7, 7), b"1234")])
     with capture_logs() as told:
         world.take(broken, sample([[5, 6]], version=2))
+        assert world.live(("m", 1)) is None
     assert [record["event"] for record in told] == ["statistics_not_made"]
     assert world.made.figures().dropped["error"] == 1
     assert world.live(("m", 2)).datasets[0].num_examples == 1
@@ -159,16 +172,33 @@ def test_a_bug_in_a_check_leaves_the_statistics(
         world.take(sample([[1, 2]]))
         world.after(60)
     assert [record["event"] for record in told] == ["statistics_not_checked"]
-    found = world.made.read(("m", 1), lambda page: page.series.message(None, None))
-    assert found is None
-    assert world.made.read(("m", 1), lambda page: len(page.series.closed("minute"))) == 1
+    assert world.made.collector.read(("m", 1), lambda page: len(page.series.closed("minute"))) == 1
 
 
 def test_the_thread_sleeps_while_no_window_goes_on(tmp_path: Path) -> None:
     world = World(tmp_path, view(MATRIX, tmp_path))
-    assert world.made._until_due(NOON) is None
+    assert world.made.collector._until_due(NOON) is None
     world.take(sample([[1, 2]]))
-    assert world.made._until_due(NOON + 13) == 47
+    assert world.made.collector._until_due(NOON + 13) == 47
+
+
+def test_those_whom_nobody_asks_are_written_down_and_leave_memory(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    world.take(sample([[1, 2]]))
+    for _ in range(20):
+        world.after(60)
+    assert world.made.figures().nbytes == 0
+    assert world.made.collector.read(("m", 1), lambda page: len(page.series.closed("minute"))) == 1
+    assert world.made.collector._until_due(world.clock.now) is None
+
+
+def test_samples_count_in_the_window_in_which_they_came(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    for wait in (59, 2, 57, 3):
+        world.take(sample([[1, 2]]))
+        world.after(wait)
+    kept = world.made.collector.read(("m", 1), lambda page: page.series.closed("minute"))
+    assert [(one.start - NOON, one.samples) for one in kept] == [(0, 2), (60, 2)]
 
 
 def test_it_ends_with_everything_written_down(tmp_path: Path) -> None:
@@ -177,7 +207,7 @@ def test_it_ends_with_everything_written_down(tmp_path: Path) -> None:
     world.made.keep([sample([[1, 2]])])
     world.made.end(30.0)
     after = World(tmp_path, view(MATRIX, tmp_path))
-    found = after.made.read(("m", 1), lambda page: page.series.closed("minute"))
+    found = after.made.collector.read(("m", 1), lambda page: page.series.closed("minute"))
     assert [one.samples for one in found] == [1]
 
 
@@ -228,4 +258,4 @@ def test_a_baseline_that_lies_is_told_of_once_and_is_none(tmp_path: Path) -> Non
             world.after(60)
     assert [one["event"] for one in told] == ["statistics_reference_unreadable"]
     assert told[0]["what"] == "baseline"
-    assert world.made.baseline(("m", 1)) is None
+    assert world.made.collector.baseline(("m", 1)) is None

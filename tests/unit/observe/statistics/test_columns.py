@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -23,12 +23,14 @@ def known(of: Signature, **more: object) -> Features:
     return features_of(VersionFacts(signature=of, **more), ())
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.float32, arrays.array_shapes(min_dims=0, max_dims=4)))
 def test_a_tensor_comes_as_it_was_sent(array: np.ndarray) -> None:
     found = array_of(tensor("x", array))
     np.testing.assert_array_equal(found, array)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=9), max_size=20))
 def test_texts_come_as_texts_and_others_as_bytes(values: list[bytes]) -> None:
     array = np.empty(len(values), object)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.rollup import Span
 from serving.observe.statistics.series import Series
-from serving.observe.statistics.window import DamagedError
 from tests.unit.observe.statistics.world import LENGTHS, NOON, features, series
 
 MINUTE, HOUR, DAY = Span.MINUTE, Span.HOUR, Span.DAY
@@ -38,7 +38,8 @@ def test_a_window_is_live_until_it_is_over() -> None:
     assert one.close_due(NOON + 59.9) == []
     (closed,) = one.close_due(NOON + 60)
     assert (closed.span, closed.start, closed.end, closed.samples) == (MINUTE, NOON, NOON + 60, 1)
-    assert (rows(one, None), rows(one, MINUTE), rows(one, HOUR), rows(one, DAY)) == (None, 2, 2, 2)
+    assert one.live is None
+    assert (rows(one, None), rows(one, MINUTE), rows(one, HOUR), rows(one, DAY)) == (2, 2, 2, 2)
     assert one.close_due(NOON + 120) == []
 
 
@@ -139,9 +140,10 @@ def test_a_feature_of_another_type_than_before_begins_the_hour_anew() -> None:
     one.add([({"x": texts}, 2)], [], 1, NOON + 61)
     closed = one.close_due(NOON + 120)
     assert [part.span for part in closed] == [HOUR, MINUTE]
-    found = one.message(HOUR, None)
-    assert found is not None
-    assert features(found[0])["x"].WhichOneof("stats") == "string_stats"
+    for span in (HOUR, DAY):
+        found = one.message(span, None)
+        assert found is not None
+        assert features(found[0])["x"].WhichOneof("stats") == "string_stats"
 
 
 def test_a_window_of_anything_stays_within_its_bound() -> None:

@@ -235,11 +235,13 @@ fn what_a_version_keeps_waiting_the_default_one_answers_and_it_runs_on_for_nobod
         answer(&default, None);
         batch.is_abandoned()
     });
+    let mut decoded = divided.decoded(false);
+    decoded.deadline = Some(Instant::now() + Duration::from_millis(400));
     let mailbox = Mailbox::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let reply = runtime.block_on(async {
         tokio::select! {
-            reply = run(&divided.shared, &mailbox, divided.decoded(false), &mut guard) => reply,
+            reply = run(&divided.shared, &mailbox, decoded, &mut guard) => reply,
             () = mailbox.dispatch() => unreachable!("it goes on"),
         }
     });

@@ -78,12 +78,13 @@ impl Batch {
             Ok(joined) => joined,
             Err(error) => return Some(Err(error)),
         };
+        self.share_with_copies(&member.item, &joined.outputs);
         let outputs: Vec<_> = joined.outputs.iter().map(|(shape, data)| (shape.clone(), &data[..])).collect();
         Some(self.encode(&member.item, &outputs))
     }
 
     /// One member's rows of the output at `place` in the signature.
-    fn cut<'a>(
+    pub(super) fn cut<'a>(
         &self,
         views: &Views<'_, 'a>,
         place: usize,

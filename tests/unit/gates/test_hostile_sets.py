@@ -1,0 +1,105 @@
+"""Evaluation sets that lie: each is refused in words, at once, and without the memory that it asks
+for."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import time
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from serving.datasets import files
+from serving.datasets.pieces import SetError
+
+MOST_BYTES = 64 << 20
+MIB = 1 << 20
+
+
+def arrays(path: Path, members: Iterable[tuple[str, Iterable[bytes]]]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, parts in members:
+            with archive.open(name, "w", force_zip64=True) as file:
+                for part in parts:
+                    file.write(part)
+
+
+def head(shape: tuple[int, ...], dtype: object) -> bytes:
+    said = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(said)) + said
+
+
+def one_array(*parts: bytes) -> Callable[[Path], None]:
+    return lambda path: arrays(path, [("x.npy", parts)])
+
+
+def lines(*parts: bytes, times: int = 1) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.write_bytes(b"".join(parts) * times)
+
+    return make
+
+
+BOMB = [b"\x93NUMPY\x02\x00" + struct.pack("<I", 0xFFFFFFF0), *[b" " * MIB] * 128]
+PICKLE = b"cos\nsystem\n(S'false'\ntR."
+SETS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "a head of 4 GiB": ("e.npz", one_array(*BOMB)),
+    "a head nested deep": (
+        "e.npz",
+        one_array(b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"(" * 4500 + b")" * 4500),
+    ),
+    "a row of a terabyte": ("e.npz", one_array(head((2, 1 << 38), "<f4"), bytes(100))),
+    "a size beyond all numbers": ("e.npz", one_array(head((1, *(1 << 31,) * 8), "<f4"))),
+    "a size below none": ("e.npz", one_array(head((-5, 4), "<f4"), bytes(100))),
+    "rows without end of nothing": ("e.npz", one_array(head((1 << 60, 0), "<f4"))),
+    "a text of 2 GB": ("e.npz", one_array(head((2,), "<U500000000"), bytes(24))),
+    "code": ("e.npz", one_array(head((2,), "|O"), PICKLE)),
+    "fields": ("e.npz", one_array(head((2,), [("a", "<f4")]), bytes(8))),
+    "an array that ends early": ("e.npz", one_array(head((300, 4), "<f4"), bytes(32))),
+    "no archive": ("e.npz", lines(b"PK\x05\x06" + b"\xff" * 18)),
+    "a line without end": ("e.csv", lines(b"a," * MIB, times=4)),
+    "a quoted field without end": ("e.csv", lines(b'x,y\n"', b"a\n" * MIB)),
+    "too many columns": ("e.csv", lines(b",".join(b"%d" % n for n in range(20_000)), b"\n1\n")),
+    "JSON nested deep": ("e.jsonl", lines(b'{"x":', b"[" * 400_000, b"]" * 400_000, b"}\n")),
+    "a number without end": ("e.jsonl", lines(b'{"x":', b"9" * 100_000, b"}\n")),
+    "too many keys": (
+        "e.jsonl",
+        lines(b"{", b",".join(b'"%d":1' % n for n in range(20_000)), b"}\n"),
+    ),
+    "no Parquet": ("e.parquet", lines(b"PAR1", bytes(1000), b"\xff\xff\xff\x7fPAR1")),
+    "a foot of garbage": ("e.parquet", lines(b"PAR1", b"\x15" * 1000, b"\xe8\x03\0\0PAR1")),
+}
+
+
+@pytest.mark.parametrize("which", SETS)
+def test_a_set_that_lies_is_refused(tmp_path: Path, which: str) -> None:
+    name, make = SETS[which]
+    make(tmp_path / name)
+    tracemalloc.start()
+    since = time.thread_time()
+    try:
+        with pytest.raises(SetError):
+            for _ in files.pieces(tmp_path / name):
+                pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert time.thread_time() - since < 5
+    assert peak < MOST_BYTES
+
+
+def test_what_a_zip_bomb_holds_comes_in_pieces(tmp_path: Path) -> None:
+    arrays(tmp_path / "e.npz", [("x.npy", [head((1000, MIB), "<f4"), *[bytes(MIB)] * 64])])
+    some = list(itertools.islice(files.pieces(tmp_path / "e.npz"), 3))
+    assert all(piece["x"].nbytes <= 16 * MIB for piece in some)
+
+
+def test_a_piece_of_json_has_fewer_rows_where_these_are_long(tmp_path: Path) -> None:
+    row = b'{"x":[' + b"[]," * 200_000 + b"[]]}\n"
+    (tmp_path / "e.jsonl").write_bytes(row * 6)
+    counts = [len(piece["x"]) for piece in files.pieces(tmp_path / "e.jsonl")]
+    assert counts == [4, 2]
