@@ -38,9 +38,14 @@ class FakeJudge:
     def __init__(self) -> None:
         self.said: dict[int, Any] = {}
         self.cases: list[Case] = []
+        # What else happens while a version is judged, once.
+        self.meanwhile: Callable[[], None] | None = None
 
     def __call__(self, case: Case, called_off: Callable[[], bool]) -> Verdict:
         self.cases.append(case)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         said = self.said.get(case.candidate.version, ())
         if isinstance(said, Exception):
             raise said
@@ -339,6 +344,34 @@ def test_new_files_of_one_that_answers_nobody_are_loaded_and_judged(
     assert world.answers() == 2
     assert world.judge.cases[-1].candidate.version == 2
     assert [made.closed for made in world.made] == [True, True, False]
+
+
+@pytest.mark.parametrize("changed", [1, 2])
+def test_files_that_are_replaced_while_they_are_judged_bless_nothing(
+    world: GatedWorld, changed: int
+) -> None:
+    """The gates' process reads them from the disk: it may have seen the new ones."""
+    world.come(1)
+    world.judge.meanwhile = lambda: world.write("m", changed, "other weights")
+    world.write("m", 2)
+    world.tick()
+    for _ in range(8):
+        world.tick(1.01)
+        world.run_jobs()
+        if len(world.judge.cases) == 2:
+            break
+    world.tick()
+    assert world.verdicts == [(1, "BLESSED")]
+    assert world.answers() == 1
+    words = "its files changed on disk after it was loaded"
+    other = "the files of version 1, which it is held against, changed meanwhile"
+    assert (words if changed == 2 else other) in _gate_words(world, 2)
+
+
+def _gate_words(world: GatedWorld, version: int) -> list[str]:
+    slots = world.manager._slots.of("m")
+    told = [slot.gate_words for slot in slots if slot.version == version]
+    return [words.rpartition("judged: ")[2] for words in told]
 
 
 def test_new_files_under_a_number_wait_beside_the_former_ones(world: GatedWorld) -> None:
