@@ -593,6 +593,33 @@ def test_a_rollback_to_one_that_is_not_blessed_leaves_no_pin(
     assert (world.answers(), world.view().pinned) == (2, pinned)
 
 
+def test_a_pin_that_nobody_waits_for_any_more_is_taken_back_too(world: GatedWorld) -> None:
+    """Another command about the model took the place of it while its version was loaded."""
+    world.come(1)
+    world.come(2)
+    world.judge.said[1] = (BAD,)
+    world.configure("m", f"{GATED[:-1]}, p99_factor: 9}}")
+    world.change()
+    pin = world.manager.command(SetDefault("m", 1))
+    world.tick()
+    assert world.view().pinned == 1
+    load = world.manager.command(LoadModel("m", 1))
+    assert pin.wait(0) is not None
+    world.change()
+    assert load.wait(0) is not None
+    assert (world.answers(), world.view().pinned) == (2, None)
+    # And one that came true is what the next one goes back to.
+    for version, blessed in ((3, True), (4, False)):
+        world.come(version, *(() if blessed else (BAD,)))
+    pin = world.manager.command(SetDefault("m", 2))
+    world.manager.command(LoadModel("m", 2))
+    world.change()
+    assert world.view().pinned == 2
+    world.judge.said[1] = (BAD,)
+    assert not world.outcome(SetDefault("m", 1)).ok
+    assert world.view().pinned == 2
+
+
 def test_gates_of_a_parameter_change_without_a_load(world: GatedWorld) -> None:
     (world.root / "m" / "model.yaml").unlink()
     file = world.root / "m" / "config.pbtxt"
