@@ -83,6 +83,7 @@ from serving.registry.snapshot import Origin
 from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
+from serving.state_dir import StateDir
 from serving.state_opening import open_state
 from serving.state_takeover import StateTakeover
 from serving.stop_signals import StopSignals
@@ -304,9 +305,14 @@ class Gateway:
     def _taking_over(self, roots: Sequence[Path | str]) -> StateTakeover | None:
         if not self._state.is_held:
             return None
-        rollouts = self.rollouts.take_state
-        take = partial(self.manager.take_state, then=rollouts)
+        take = partial(self.manager.take_state, then=self._go_on_in)
         return StateTakeover(self._state.shared, roots, take)
+
+    def _go_on_in(self, state: StateDir) -> None:
+        """Another gateway's state, once its routes have been taken over. Waits for nothing."""
+        self.rollouts.take_state(state)
+        if self.write_back is not None:
+            self.write_back.take_state(state)
 
     def _admin_on(self, listener: socket.socket, origins: Mapping[str, str], gate: Gate) -> Admin:
         exposition = self.exposition = Exposition()

@@ -97,6 +97,17 @@ def _ours(before: Promotion | None, alias: str) -> tuple[int | None, ...]:
     return (before.candidate, mark.before, *mark.expect)
 
 
+def as_asked(promotion: Promotion, alias: str, *, tags: bool) -> Promotion | None:
+    """One of an earlier life, of which nothing is written that the settings ask for no more; None:
+    nothing at all is."""
+    mark = promotion.alias
+    kept = mark if mark is not None and mark.name == alias else None
+    kept_tags = promotion.tags if tags else None
+    if kept is None and kept_tags is None:
+        return None
+    return replace(promotion, alias=kept, tags=kept_tags)
+
+
 def holder(view: ModelView) -> int | None:
     """The version that is to answer all, by command; None: no single one is named."""
     if view.pinned is not None:
