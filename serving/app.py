@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from serving import _core, descriptors, standard_streams
@@ -158,6 +157,7 @@ class Gateway:
         file = settings.gates.file
         self._gates = read_gates_file(file) if file is not None else {}
         self._replay = Replay(settings.gates.replay_requests, settings.gates.replay_bytes)
+        self._verdicts = Verdicts(state.own)
         self.manager = Manager(
             settings,
             roots,
@@ -166,7 +166,7 @@ class Gateway:
             state=state.own,
             listed=self._lists,
             bench=Bench(
-                settings, Judge(settings), Verdicts(state.own), self._replay, self._loader.lend
+                settings, Judge(settings), self._verdicts, self._replay, self._loader.lend
             ),
             gates=self._gates,
             elsewhere=self._remote.sources,
@@ -305,8 +305,11 @@ class Gateway:
     def _taking_over(self, roots: Sequence[Path | str]) -> StateTakeover | None:
         if not self._state.is_held:
             return None
-        take = partial(self.manager.take_state, then=self._go_on_in)
-        return StateTakeover(self._state.shared, roots, take)
+        return StateTakeover(self._state.shared, roots, self._take_state)
+
+    def _take_state(self, state: StateDir) -> None:
+        self._verdicts.take_over(state)
+        self.manager.take_state(state, then=self._go_on_in)
 
     def _go_on_in(self, state: StateDir) -> None:
         """Another gateway's state, once its routes have been taken over. Waits for nothing."""
