@@ -165,9 +165,7 @@ class Gateway:
             self._loader,
             state=state.own,
             listed=self._lists,
-            bench=Bench(
-                settings, Judge(settings), self._verdicts, self._replay, self._loader.lend
-            ),
+            bench=Bench(settings, Judge(settings), self._verdicts, self._replay, self._loader.lend),
             gates=self._gates,
             elsewhere=self._remote.sources,
         )

@@ -39,7 +39,7 @@ class FakeJudge:
         self.said: dict[int, Any] = {}
         self.cases: list[Case] = []
         # What else happens while a version is judged, once.
-        self.meanwhile: Callable[[], None] | None = None
+        self.meanwhile: Callable[[], object] | None = None
 
     def __call__(self, case: Case, called_off: Callable[[], bool]) -> Verdict:
         self.cases.append(case)
@@ -565,6 +565,10 @@ def test_gates_are_counted_by_model_and_go_with_it(world: GatedWorld) -> None:
     assert set(gates.seconds()) == {"m"}
     world.come(3, NotNowError("no process"))
     assert set(gates.waiting()) == {"m"}
+    # One of which nothing is counted costs no look at the others.
+    before = gates.verdicts()
+    gates.forget("n")
+    assert gates.verdicts() is before
     assert world.outcome(UnloadModel("m")).ok
     assert (dict(gates.verdicts()), dict(gates.seconds())) == ({}, {})
 
