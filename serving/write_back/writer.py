@@ -88,6 +88,8 @@ class WriteBack:
         self._last_error = ""
         self._calls: Calls | None = None
         self._taken: StateDir | None = None
+        # What the server did not answer last, which may be what is wrong with it.
+        self._stuck: tuple[object, ...] = ()
         self._thread = threading.Thread(target=self._run, name="write-back", daemon=True)
 
     # From any thread.
@@ -223,10 +225,17 @@ class WriteBack:
         if not (promotions or judgements):
             return None
         calls = self._calls = self._calls or self._registry.connect()
-        work = [partial(self._write_promotion, calls, one) for one in promotions]
-        work += [partial(self._write_judgement, calls, one) for one in judgements]
+        work: dict[tuple[object, ...], Callable[[], None]] = {
+            (one.model,): partial(self._write_promotion, calls, one) for one in promotions
+        }
+        for one in judgements:
+            work[one.model, one.version] = partial(self._write_judgement, calls, one)
+        # Those behind it are not kept back by it for ever.
+        keys = list(work)
+        first = keys.index(self._stuck) + 1 if self._stuck in work else 0
         wrong: str | None = None
-        for do in work:
+        for key in keys[first:] + keys[:first]:
+            do = work[key]
             if self._stopping:
                 return wrong
             try:
@@ -235,6 +244,7 @@ class WriteBack:
                 # Of the others it says nothing.
                 wrong = wrong or str(error)
             except MlflowError:
+                self._stuck = key
                 raise
             except Exception as error:  # noqa: BLE001 - the others are written all the same
                 wrong = wrong or self._fault(error)

@@ -211,6 +211,22 @@ def test_what_one_is_refused_keeps_no_other_back(tmp_path: Path) -> None:
     assert world.back.status().waiting == 1
 
 
+def test_what_the_server_never_answers_keeps_no_other_back_for_ever(tmp_path: Path) -> None:
+    """It may be the one thing that it fails on."""
+    world = World(tmp_path)
+    error = MlflowError("answered status 500, INTERNAL_ERROR")
+    world.calls.trouble = {"tags a": error, "tags c": error}
+    for model, version in (("a", 2), ("b", 3), ("c", 2)):
+        world.judged(version, True, model=model)
+    for _ in range(3):
+        world.back.attempt()
+    assert world.calls.tagged[3]["validation_status"] == "BLESSED"
+    assert world.back.status().waiting == 2
+    world.calls.trouble = {}
+    assert world.back.attempt() == float("inf")
+    assert world.back.status().waiting == 0
+
+
 def test_verdicts_are_a_tag_and_metrics_and_the_last_one_counts(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.judged(3, False)
