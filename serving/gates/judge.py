@@ -325,7 +325,7 @@ def _refused(said: object) -> Exception:
     try:
         error = refusals.from_plain(said)
     except ValueError as odd:
-        return NotNowError(f"its process answered nonsense: {odd}")
+        return NotNowError(f"its process answered nonsense: {odd}", broken=True)
     if isinstance(error, LoadError) and error.retry is Retry.LATER and not error.for_memory:
         return NotNowError(error.reason)
     words = error.reason if isinstance(error, LoadError) else str(error)

@@ -368,6 +368,7 @@ def test_what_can_not_be_timed_is_told_of(home: Path) -> None:
         ({"ready": ChildDiedError("SIGSEGV", 11, None)}, False),
         ({"replay": {"checks": [{"gate": "none"}], "counts": {}}}, True),
         ({"load": {"refused": {"reason": "the disk refused", "retry": "later"}}}, False),
+        ({"load": {"refused": {"nonsense": 1}}}, True),
     ],
 )
 def test_what_the_version_may_be_to_blame_for_is_told_from_the_moment(
