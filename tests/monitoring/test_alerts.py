@@ -96,6 +96,17 @@ def _no_version() -> Case:
     return MODEL, state, {**state, **other, **answers}
 
 
+def _differs(loud: int, quiet: int) -> Case:
+    """Of a hundred answers of a shadow a minute, so many."""
+    compared = {_series("serving_shadow_compared_total", VERSION): f"0+100{LASTING}"}
+    name = _series("serving_shadow_different_total", VERSION)
+    return (
+        VERSION,
+        {**compared, name: f"0+{loud}{LASTING}"},
+        {**compared, name: f"0+{quiet}{LASTING}"},
+    )
+
+
 def _left_out(loud: str, quiet: str) -> Case:
     """Of a hundred samples a minute, so many."""
     made = {_series("serving_statistics_samples_total", INSTANCE): f"0+100{LASTING}"}
@@ -149,6 +160,7 @@ CASES: dict[str, Case] = {
     "ServingVerdictWaits": _level("serving_gate_waiting_seconds", MODEL, 2000, 60),
     "ServingWriteBackFailing": _not_written(),
     "ServingRolloutStuck": _level("serving_rollout_overdue_seconds", VERSION, 30_000, 60),
+    "ServingShadowDiffers": _differs(5, 0),
     "ServingProcessCrashing": _growth(
         "serving_isolated_process_crash_total", VERSION, f"0+1{LASTING}", f"0x25 1{LASTING}"
     ),

@@ -48,6 +48,8 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         one.wait_ready()
         one.get("/api/v1/models/m/default", b'{"version": 1}', "POST", port=one.admin_port)
         wait_until(lambda: one.metric("serving_model_pinned_version", model="m") == 1, 10, "pinned")
+        shadow = b'{"shadows": {"2": 1.0}}'
+        one.get("/api/v1/models/m/route", shadow, "POST", port=one.admin_port)
         for _ in range(3):
             assert one.infer("m", {"inputs": [oip.json_input("X", X)]}).status == 200
         sent = "serving_tracking_last_success_timestamp_seconds"

@@ -18,9 +18,6 @@ pub(super) fn tell(out: &mut String, all: &[Figures]) {
         Some((labels(figures), figures.shadow.as_deref()?))
     };
     let shadows: Vec<_> = all.iter().filter_map(of).collect();
-    if shadows.is_empty() {
-        return;
-    }
     count(out, &SHADOW_COPIES, &shadows, |of| of.copies);
     reasons(out, &SHADOW_DROPPED, &shadows, |of| {
         Dropped::ALL.iter().zip(of.dropped).map(|(why, count)| (why.name().to_owned(), count)).collect()
