@@ -132,8 +132,9 @@ class Collector:
         try:
             self._take(self._mailbox.gather(0, 0.0))
             self._close_due(self._clock(), last=True)
-            with self._lock:
-                self._book.write_all(self._clock())
+            for key in list(self._book.pages):
+                with self._lock:
+                    self._book.write(key, self._clock())
         except Exception:  # noqa: BLE001 - the process ends all the same
             log.exception("statistics_failed")
 
@@ -191,8 +192,8 @@ class Collector:
         for key in list(self._book.pages):
             # One by one: who reads waits for one of them at most.
             self._check(key, self._close(key, now, last))
-        with self._lock:
-            self._book.tidy(now)
+            with self._lock:
+                self._book.tidy(key, now)
         self._known.forget_gone()
         self._references.keep(set(self._book.pages))
 
@@ -245,8 +246,7 @@ class Collector:
     def _sweep(self, now: float) -> None:
         if now - self._swept > _SWEEP_S:
             self._swept = now
-            with self._lock:
-                self._book.drop_old(now)
+            self._book.drop_old(now)
 
 
 def _message(window: Closed | None) -> Any:

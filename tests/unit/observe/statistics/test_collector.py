@@ -192,6 +192,38 @@ def test_those_whom_nobody_asks_are_written_down_and_leave_memory(tmp_path: Path
     assert world.made.collector._until_due(world.clock.now) is None
 
 
+def test_who_reads_waits_for_one_version_that_is_written_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scrape of the metrics, of a thousand versions whose turn it is."""
+    world = World(tmp_path, view(MATRIX, tmp_path, 1, 2, 3))
+    for version in (1, 2, 3):
+        world.take(sample([[1, 2]], version))
+    collector, write = world.made.collector, StateDir.write
+    held: list[int] = []
+
+    class Counted:
+        """Tells how many versions were written while it was held once."""
+
+        def __enter__(self) -> None:
+            held.append(0)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def counted(state: StateDir, name: str, document: Any) -> bool:
+        held[-1] += 1
+        return write(state, name, document)
+
+    monkeypatch.setattr(collector, "_lock", Counted())
+    monkeypatch.setattr(StateDir, "write", counted)
+    for _ in range(20):
+        world.after(60)
+    collector._last_turn()
+    assert sum(held) >= 3
+    assert max(held) == 1
+
+
 def test_samples_count_in_the_window_in_which_they_came(tmp_path: Path) -> None:
     world = World(tmp_path, view(MATRIX, tmp_path))
     for wait in (59, 2, 57, 3):
