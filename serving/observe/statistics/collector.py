@@ -189,13 +189,17 @@ class Collector:
         for key in self._pending.versions():
             self._flush(key)
         self._ends = self._lengths.end(Span.MINUTE, now)
-        for key in list(self._book.pages):
-            # One by one: who reads waits for one of them at most.
+        # One by one: who reads waits for one of them at most. Whom others are compared with is
+        # closed before them.
+        for key in sorted(self._book.pages, key=self._has_base):
             self._check(key, self._close(key, now, last))
             with self._lock:
                 self._book.tidy(key, now)
         self._known.forget_gone()
         self._references.keep(set(self._book.pages))
+
+    def _has_base(self, key: Key) -> bool:
+        return any(self._known.bases(key))
 
     def _close(self, key: Key, now: float, last: bool) -> Sequence[Closed]:
         with self._lock:

@@ -122,14 +122,17 @@ def test_a_window_far_from_the_one_before_drifts(tmp_path: Path) -> None:
     assert figures(world.made)["m", 1]["feature_distance/drift"] > 0.9
 
 
-def test_versions_that_share_requests_are_compared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [1, 2])
+def test_versions_that_share_requests_are_compared(tmp_path: Path, first: int) -> None:
+    """Whichever was asked first, since the process began or it was idle."""
     from dataclasses import replace
 
     shared = view(MATRIX, tmp_path, 1, 2)
     route = replace(shared.route, default=1, weights=((1, 9), (2, 1)))
     world = World(tmp_path, replace(shared, route=route))
     rows = np.random.default_rng(1).normal(0, 1, (300, 2)).tolist()
-    world.take(sample(rows), sample(rows, version=2, shift=5.0))
+    both = [sample(rows), sample(rows, version=2, shift=5.0)]
+    world.take(*(both if first == 1 else reversed(both)))
     world.after(60)
     found = figures(world.made)
     assert found["m", 2]["feature_distance/versions"] > 0.9
