@@ -57,7 +57,8 @@ class Known:
         return known[1]
 
     def forget_gone(self) -> None:
-        for key in [key for key in self._features if self.version(key) is None]:
+        # A copy, in one step: who reads statistics may look a version up meanwhile.
+        for key in [key for key in list(self._features) if self.version(key) is None]:
             self._features.pop(key, None)
             self._left.pop(key, None)
 
