@@ -27,9 +27,12 @@ class Known:
 
     def watch(self, changed: Changes) -> None:
         for name, view in changed.items():
-            before = self._views.pop(name, None)
+            before = self._views.get(name)
+            # In one step: others look meanwhile, and a model that changes is there all the time.
             if view is not None:
                 self._views[name] = view
+            else:
+                self._views.pop(name, None)
             here = {one.number for one in view.versions} if view is not None else set()
             for one in before.versions if before is not None else ():
                 if one.number not in here and one.facts.signature is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.models.views import VersionView
+from serving.models.views import ModelView, VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.known import Known
 from tests.unit.observe.statistics.world import signature, view
@@ -31,3 +31,21 @@ def test_who_reads_keeps_the_thread_from_nothing(
     monkeypatch.setattr(Known, "version", meanwhile)
     known.forget_gone()
     assert ("m", 2) in known._features
+
+
+def test_a_model_that_changes_is_there_all_the_time(tmp_path: Path) -> None:
+    """Else a window that closes just then would be held against nothing."""
+    absent: list[str] = []
+
+    class Views(dict[str, ModelView]):
+        def __setitem__(self, name: str, one: ModelView) -> None:
+            absent.extend([] if name in self else [name])
+            super().__setitem__(name, one)
+
+    known = Known(())
+    known._views = Views(m=view(VECTOR, tmp_path, 1))
+    known.watch({"m": view(VECTOR, tmp_path, 1, 2)})
+    assert not absent
+    assert known.version(("m", 2)) is not None
+    known.watch({"m": None})
+    assert known.version(("m", 2)) is None
