@@ -422,6 +422,16 @@ def test_a_token_is_asked_for_once_and_kept_in_the_tab(
         browser.fill("#token-value", token)
         browser.click('#token button[value="ok"]')
 
+    browser.until(lambda: browser.all("#token[open]"), "the token is asked for")
+    browser.click('#token button[value="cancel"]')
+    # The stream asks again by then.
+    browser.shows("not live", "#connection")
+    time.sleep(1.8)
+    assert browser.all("#token[open]") == []
+    browser.open("about:blank")
+    browser.open(page(gateway))
+    give("t\N{EURO SIGN}ken")
+    browser.shows("visible ASCII", "#token")
     give("another")
     browser.shows("not the right one", "#token")
     give(TOKEN)
