@@ -83,6 +83,26 @@ def test_mostly_zero_is_not_constant_by_chance() -> None:
     assert found(validate(served({"f": np.full(200, 3)}, 200), wanted, whole)) != {}
 
 
+def test_a_few_values_that_training_never_had_are_not_constant() -> None:
+    """A single row is always the same as itself."""
+    chance = np.random.default_rng(7)
+    training = served(
+        {"f": chance.normal(size=20_000), "i": chance.integers(0, 50, 20_000)}, 20_000
+    )
+    wanted = schema('feature { name: "f" type: FLOAT } feature { name: "i" type: INT }')
+    for count, told in ((1, {}), (20, ["FEATURE_TYPE_LOW_UNIQUE"])):
+        window = served({"f": np.full(count, 99.5), "i": np.full(count, 70)}, count)
+        assert found(validate(window, wanted, training)) == (told and {"f": told, "i": told})
+
+
+def test_what_is_missing_does_not_hide_that_the_rest_is_constant() -> None:
+    training = served({"f": np.arange(1000.0)})
+    wanted = schema('feature { name: "f" type: FLOAT }')
+    for missing, told in ((900, {"f": ["FEATURE_TYPE_LOW_UNIQUE"]}), (999, {})):
+        window = served({"f": np.where(np.arange(1000) < missing, np.nan, 0.5)})
+        assert found(validate(window, wanted, training)) == told
+
+
 def test_fractions_are_missed_only_beyond_chance() -> None:
     wanted = schema('feature { name: "f" type: BYTES presence { min_fraction: 0.9 } }')
     few, many = dataset(10, texts("f", {"a": 8}, 2)), dataset(1000, texts("f", {"a": 800}, 200))
