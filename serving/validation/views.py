@@ -29,6 +29,13 @@ SCHEMA_TYPES = {
     BYTES: SCHEMA_BYTES,
     STRUCT: SCHEMA_STRUCT,
 }
+_TYPES_BY_STATS = {
+    None: STRUCT,
+    "num_stats": FLOAT,
+    "string_stats": STRING,
+    "bytes_stats": BYTES,
+    "struct_stats": STRUCT,
+}
 TYPE_NAMES = {1: "BYTES", 2: "INT", 3: "FLOAT", 4: "STRUCT"}
 
 # The names of datasets whose features are a version's: what it was asked, and what it answered.
@@ -62,7 +69,9 @@ class FeatureView:
 
     @property
     def type(self) -> int:
-        return int(self.message.type)
+        """One of those above; of a later release's what its statistics are of."""
+        found = int(self.message.type)
+        return found if found in SCHEMA_TYPES else _TYPES_BY_STATS[self.message.WhichOneof("stats")]
 
     @property
     def numeric(self) -> bool:
