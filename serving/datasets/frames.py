@@ -56,9 +56,26 @@ def _column(values: Any, *, loose: bool) -> Array:
 
     plain = types.is_integer(values.type) or types.is_float32(values.type)
     if values.null_count or not (plain or types.is_float64(values.type)):
-        return column(values.to_pylist(), loose=loose)
+        return column(_listed(values), loose=loose)
     found: Array = values.to_numpy(zero_copy_only=False)
     if found.dtype.kind == "f":
         return found.astype(np.float64)
     large = found.dtype == np.uint64 and found.max(initial=0) > np.iinfo(np.int64).max
     return found if large else found.astype(np.int64)
+
+
+def _listed(values: Any) -> list[Any]:
+    """As Python's own values; times that it has none for (nanoseconds, the year 10,000) as texts.
+    Raises SetError."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    try:
+        return list(values.to_pylist())
+    except UnicodeDecodeError:
+        raise SetError("a text in it is not UTF-8") from None
+    except (ValueError, OverflowError) as error:
+        if not types.is_temporal(values.type):
+            raise SetError("it has a value that is not read of Parquet") from error
+    whole = types.is_duration(values.type)
+    return list(values.cast(pa.int64() if whole else pa.string()).to_pylist())

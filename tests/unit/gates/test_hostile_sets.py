@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from serving.datasets import files
-from serving.datasets.pieces import SetError
+from serving.datasets.pieces import Reading, SetError
 
 MOST_BYTES = 64 << 20
 MIB = 1 << 20
@@ -90,6 +90,13 @@ def test_a_set_that_lies_is_refused(tmp_path: Path, which: str) -> None:
         tracemalloc.stop()
     assert time.thread_time() - since < 5
     assert peak < MOST_BYTES
+
+
+def test_rows_of_nothing_have_no_end_where_any_number_may_come(tmp_path: Path) -> None:
+    one_array(head((1 << 60, 0), "<f4"))(tmp_path / "e.npz")
+    with pytest.raises(SetError, match="its rows have no values"):
+        for _ in files.pieces(tmp_path / "e.npz", Reading(most=None)):
+            pass
 
 
 def test_what_a_zip_bomb_holds_comes_in_pieces(tmp_path: Path) -> None:
