@@ -184,6 +184,10 @@ class _Check:
 
 def _type(view: FeatureView, feature: Any, alike: bool) -> Iterator[Anomaly]:
     wanted, found = type_of(feature), SCHEMA_TYPES[view.type]
+    if view.mistyped:
+        words = f"{view.mistyped:.0f} of its values are not {TYPE_NAMES[found]}."
+        yield Anomaly("UNEXPECTED_DATA_TYPE", "Other type", words)
+        return
     if wanted == found or (alike and wanted in _NUMBERS and found in _NUMBERS):
         return
     words = f"Its values are {TYPE_NAMES[found]}: expected {TYPE_NAMES.get(wanted, wanted)}."

@@ -45,6 +45,7 @@ _WHOLE = ("", "All Examples")
 
 # What ``serving.statistics.draw`` says beyond TFX, in ``custom_stats``.
 RANK_ERROR, TOP_VALUES, UNIQUE = "quantile_rank_error", "top_values", "unique"
+MISTYPED, CUT = "mistyped", "cut_values"
 
 LEAST_INT, MOST_INT = -(2**63), 2**63 - 1
 _MOST_COUNTED = 1e18
@@ -141,6 +142,16 @@ class FeatureView:
     @property
     def unique_integers(self) -> int:
         return int(_count(self._custom(UNIQUE) or 0.0))
+
+    @property
+    def mistyped(self) -> float:
+        """How many values are not of its type."""
+        return _count(self._custom(MISTYPED) or 0.0)
+
+    @property
+    def cut(self) -> bool:
+        """Some of its texts are there by their first bytes only."""
+        return (self._custom(CUT) or 0.0) > 0
 
     def _custom(self, name: str) -> float | None:
         return next((each.num for each in self.message.custom_stats if each.name == name), None)
