@@ -19,12 +19,25 @@ from serving.datasets.pieces import (
     column,
 )
 
+# Of a value in a list, once it is Python's.
+_VALUE_BYTES = 16
+
 
 def _rows(metadata: Any, most: int) -> int:
     """Of a piece, by the row group whose rows are the largest."""
+    lists = [
+        at for at in range(metadata.num_columns) if metadata.schema.column(at).max_repetition_level
+    ]
     groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
-    of_one = max((one.total_byte_size // max(1, one.num_rows) for one in groups), default=0)
+    of_one = max((_size(one, lists) // max(1, one.num_rows) for one in groups), default=0)
     return int(max(1, min(most, PIECE_BYTES // max(1, of_one))))
+
+
+def _size(group: Any, lists: list[int]) -> int:
+    """Bytes of a row group. ``lists``: its columns of lists, of which a million values that are all
+    the same may have a few bytes in the file."""
+    values = sum(group.column(at).num_values for at in lists)
+    return int(max(group.total_byte_size, values * _VALUE_BYTES))
 
 
 def pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:

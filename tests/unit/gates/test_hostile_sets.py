@@ -63,6 +63,7 @@ SETS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "no archive": ("e.npz", lines(b"PK\x05\x06" + b"\xff" * 18)),
     "a line without end": ("e.csv", lines(b"a," * MIB, times=4)),
     "a quoted field without end": ("e.csv", lines(b'x,y\n"', b"a\n" * MIB)),
+    "a row without end": ("e.csv", lines(b"x,y\n", b'"a\n",' * MIB, times=8)),
     "too many columns": ("e.csv", lines(b",".join(b"%d" % n for n in range(20_000)), b"\n1\n")),
     "JSON nested deep": ("e.jsonl", lines(b'{"x":', b"[" * 400_000, b"]" * 400_000, b"}\n")),
     "a number without end": ("e.jsonl", lines(b'{"x":', b"9" * 100_000, b"}\n")),

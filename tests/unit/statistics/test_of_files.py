@@ -14,6 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from serving.datasets import files
+from serving.datasets.pieces import Reading
 from serving.errors import ConfigError
 from serving.statistics import of_files
 from serving.statistics.features import FeatureType
@@ -323,3 +324,14 @@ def test_texts_of_nan_in_csv_are_missing_as_nan_elsewhere_is(tmp_path: Path) -> 
     common = features(csv)["a"].num_stats.common_stats
     assert (common.num_non_missing, common.num_missing) == (2, 2)
     assert csv == npz
+
+
+def test_long_lists_of_one_value_come_few_at_a_time(tmp_path: Path) -> None:
+    """They take next to nothing in the file."""
+    offsets = pa.array(np.arange(0, 1001) * 10_000, pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, pa.array(np.zeros(10_000_000, np.int8)))
+    path = tmp_path / "data.parquet"
+    parquet.write_table(pa.table({"a": lists}), path)
+    assert path.stat().st_size < 100_000
+    piece = next(iter(files.pieces(path, Reading(most=None, loose=True))))
+    assert len(piece["a"]) <= 105
