@@ -72,17 +72,17 @@ def _operation(row: Operation) -> dict[str, Any]:
 
 
 def _path_parameters(row: Operation) -> list[dict[str, Any]]:
-    if "{name}" not in row.path:
-        return []
     return [
-        {
-            "name": "name",
-            "in": "path",
-            "required": True,
-            "description": "The model.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        }
+        {"name": name, "in": "path", "required": True, "description": words, "schema": schema}
+        for name, words, schema in _IN_PATHS
+        if f"{{{name}}}" in row.path
     ]
+
+
+_IN_PATHS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("name", "The model.", {"type": "string", "minLength": 1, "maxLength": 255}),
+    ("version", "Its version.", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}),
+)
 
 
 def _query_parameters(row: Operation) -> list[dict[str, Any]]:

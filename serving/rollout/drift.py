@@ -52,10 +52,11 @@ NOT_COMPARED = Compared()
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """``looks``: in the whole rollout."""
+    """``answers``: the canary's and the base's in this step; ``looks``: in the whole rollout."""
 
     classes: Compared = NOT_COMPARED
     scores: Compared = NOT_COMPARED
+    answers: tuple[int, int] = (0, 0)
     looks: int = 0
 
 
@@ -110,7 +111,11 @@ def compared(drift: Drift, window: Window, rules: Rules, risk: float) -> Drift:
             looks += 1
             now = replace(now, last=_looked(measure, now, risk / (looks * (looks + 1))))
         found[name] = now
-    return replace(drift, looks=looks, **found) if found else drift
+    if not found:
+        return drift
+    canary, base = drift.answers
+    answers = canary + window.canary.requests, base + window.base.requests
+    return replace(drift, answers=answers, looks=looks, **found)
 
 
 def begun_anew(drift: Drift) -> Drift:
@@ -149,10 +154,12 @@ def drifted(drift: Drift, rules: Rules) -> str | None:
 
 
 def too_few(drift: Drift, rules: Rules) -> str | None:
-    """Which outputs can't be compared yet in this step, in words; None: all that are to be."""
+    """Which outputs can't be compared yet in this step, in words; None: all that are to be. A model
+    whose answers have none of them is not held up for that."""
+    enough = min(drift.answers) >= rules.drift_count
     for name in thresholds(rules):
         found: Compared = getattr(drift, name)
-        if found.last is None:
+        if found.last is None and not (enough and found.worth == 0):
             return (
                 f"{int(found.worth)} answers are too few to compare {name}, which takes"
                 f" {rules.drift_count}"

@@ -94,6 +94,13 @@ def test_rows_of_one_answer_are_not_as_many_answers() -> None:
     assert too_few(drift, rules) == "100 answers are too few to compare classes, which takes 500"
 
 
+def test_a_model_that_has_no_such_outputs_is_not_held_up() -> None:
+    drift = compared(NO_DRIFT, Window(Answers(499), Answers(5000)), RULES, RISK)
+    assert too_few(drift, RULES) == "0 answers are too few to compare classes, which takes 500"
+    drift = compared(drift, Window(Answers(1), Answers(5)), RULES, RISK)
+    assert (too_few(drift, RULES), drifted(drift, RULES)) == (None, None)
+
+
 def test_what_is_off_is_not_looked_at() -> None:
     off = Rules()
     apart = window((1000, 0), (0, 1000))

@@ -4,10 +4,9 @@
 //! What the copies hold of the request is counted once: by the request itself until it is answered, and by
 //! them from then on.
 
-use super::report::Report;
+use super::report::{About, Report};
 use super::rules::Place;
-use super::worker::{Job, Shadows};
-use crate::admission::Reservation;
+use crate::admission::{Budget, Reservation};
 use crate::codec::prepare::{Data, PreparedTensor};
 use crate::error::ErrorCode;
 use crate::memory;
@@ -18,22 +17,35 @@ use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// An output as a run made it.
 pub type Output<'a> = (&'a Arc<str>, Datatype, &'a Shape, &'a [u8]);
 
+/// Two answers that are there.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub given: Arc<[Tensor]>,
+    pub copy: Arc<Copy>,
+    pub found: Vec<Tensor>,
+}
+
+/// Who keeps what copies hold within bounds, and compares answers.
+pub(super) trait Keeper: std::fmt::Debug + Send + Sync {
+    /// How long an answer is kept.
+    fn timeout(&self) -> Duration;
+    fn process(&self) -> &Arc<Budget>;
+    fn take(&self, bytes: usize) -> bool;
+    fn give_back(&self, bytes: usize);
+    fn submit(self: Arc<Self>, job: Job);
+}
+
 #[derive(Debug)]
 pub struct Original {
-    pub(super) shadows: Arc<Shadows>,
+    shadows: Arc<dyn Keeper>,
     /// From then on nothing is compared with its answer any more.
     pub deadline: Instant,
-    pub(super) at: SystemTime,
-    pub(super) id: Option<Arc<str>>,
-    pub(super) request_id: String,
-    pub(super) protocol: Protocol,
-    /// Which version answers it.
-    pub(super) version: u64,
+    pub(super) about: About,
     inputs: Vec<Option<PreparedTensor>>,
     /// What the request holds.
     bytes: usize,
@@ -70,17 +82,19 @@ pub struct Facts {
 
 impl Original {
     /// `pooled`: bytes that were taken for it from those of all copies.
-    pub(super) fn new(shadows: &Arc<Shadows>, facts: Facts, pooled: usize) -> Arc<Self> {
+    pub(super) fn new(shadows: Arc<dyn Keeper>, facts: Facts, pooled: usize) -> Arc<Self> {
         let state =
-            State { given: Given::Awaited, ahead: Vec::new(), pooled, held: shadows.process.reserve() };
+            State { given: Given::Awaited, ahead: Vec::new(), pooled, held: shadows.process().reserve() };
         Arc::new(Original {
-            deadline: Instant::now() + shadows.rules().timeout,
-            shadows: shadows.clone(),
-            at: SystemTime::now(),
-            id: facts.id,
-            request_id: facts.request_id,
-            protocol: facts.protocol,
-            version: facts.version,
+            deadline: Instant::now() + shadows.timeout(),
+            shadows,
+            about: About {
+                at: SystemTime::now(),
+                id: facts.id,
+                request_id: facts.request_id,
+                protocol: facts.protocol,
+                version: facts.version,
+            },
             inputs: facts.inputs,
             bytes: facts.bytes,
             state: Mutex::new(state),
@@ -110,7 +124,7 @@ impl Original {
             Given::There(given) => {
                 let job = Job { given: given.clone(), copy, found };
                 drop(state);
-                self.shadows.submit(job);
+                self.shadows.clone().submit(job);
             }
             Given::Gone(why) => copy.uncompared(*why),
         }
@@ -132,7 +146,7 @@ impl Original {
         };
         for (copy, found) in ahead {
             match &given {
-                Ok(given) => self.shadows.submit(Job { given: given.clone(), copy, found }),
+                Ok(given) => self.shadows.clone().submit(Job { given: given.clone(), copy, found }),
                 Err(why) => copy.uncompared(*why),
             }
         }

@@ -1,7 +1,6 @@
 //! What the answers of one shadow were against those given: counts by output, and the last examples.
 
 use super::compare::Found;
-use super::original::Original;
 use super::rules::Rules;
 use crate::observe::sample::{Tensor, detached};
 use crate::stats::Protocol;
@@ -72,6 +71,17 @@ impl OutputReport {
     }
 }
 
+/// What is known of a request of which copies are made.
+#[derive(Clone, Debug)]
+pub struct About {
+    pub at: SystemTime,
+    pub id: Option<Arc<str>>,
+    pub request_id: String,
+    pub protocol: Protocol,
+    /// Which version answers it.
+    pub version: u64,
+}
+
 /// A request whose two answers differ.
 #[derive(Clone, Debug)]
 pub struct Example {
@@ -136,14 +146,15 @@ impl Report {
     pub(super) fn add(
         &self,
         rules: &Rules,
-        original: &Original,
+        about: &About,
+        inputs: impl FnOnce(&[(Arc<str>, Datatype)]) -> Vec<Tensor>,
         outputs: Vec<(Arc<str>, Found)>,
         given: &[Tensor],
         shadow: &[Tensor],
     ) {
         let different = outputs.iter().any(|(_, found)| found.is_different());
         let example = (different && rules.examples > 0)
-            .then(|| self.example(rules.example_bytes, original, &outputs, given, shadow));
+            .then(|| self.example(rules.example_bytes, about, inputs(&self.inputs), &outputs, given, shadow));
         let mut kept = self.kept.lock();
         for (name, found) in &outputs {
             if let Some(output) = kept.outputs.iter_mut().find(|output| output.name == *name) {
@@ -161,12 +172,12 @@ impl Report {
     fn example(
         &self,
         most: usize,
-        original: &Original,
+        about: &About,
+        inputs: Vec<Tensor>,
         outputs: &[(Arc<str>, Found)],
         given: &[Tensor],
         shadow: &[Tensor],
     ) -> Example {
-        let inputs = original.inputs(&self.inputs);
         let size = |tensors: &[Tensor]| tensors.iter().map(|one| one.data.len()).sum::<usize>();
         let fits = size(&inputs) + size(given) + size(shadow) <= most;
         let kept = |tensors: Vec<Tensor>| fits.then(|| detached(tensors)).flatten();
@@ -174,11 +185,11 @@ impl Report {
         let too_large = all.0.is_none() || all.1.is_none() || all.2.is_none();
         let differ = outputs.iter().filter(|(_, found)| found.is_different());
         Example {
-            at: original.at,
-            id: original.id.as_deref().unwrap_or_default().to_owned(),
-            request_id: original.request_id.clone(),
-            protocol: original.protocol,
-            version: original.version,
+            at: about.at,
+            id: about.id.as_deref().unwrap_or_default().to_owned(),
+            request_id: about.request_id.clone(),
+            protocol: about.protocol,
+            version: about.version,
             outputs: differ.cloned().collect(),
             too_large,
             inputs: all.0.unwrap_or_default(),

@@ -2,19 +2,18 @@
 //! what has become too old. It begins with the first copy and sleeps while there is nothing to do.
 
 use super::compare::{Found, compare};
-use super::original::{Copy, Facts, Original};
+use super::original::{Copy, Facts, Job, Keeper, Original};
 use super::rules::Rules;
 use crate::admission::Budget;
 use crate::events::{Events, Level};
 use crate::fields::Fields;
-use crate::observe::sample::Tensor;
 use crate::scheduling;
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a copy takes beside its tensors, about.
 const OVERHEAD: usize = 4096;
@@ -28,18 +27,10 @@ pub trait Sweep: Send + Sync {
     fn sweep(&self, now: Instant) -> Option<Instant>;
 }
 
-/// Two answers that are there.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub given: Arc<[Tensor]>,
-    pub copy: Arc<Copy>,
-    pub found: Vec<Tensor>,
-}
-
 #[derive(Debug)]
 pub struct Shadows {
     rules: ArcSwap<Rules>,
-    pub(super) process: Arc<Budget>,
+    process: Arc<Budget>,
     events: Arc<Events>,
     /// Bytes that copies hold.
     pooled: AtomicUsize,
@@ -87,20 +78,6 @@ impl Shadows {
         self.pooled.load(Relaxed)
     }
 
-    pub(super) fn take(&self, bytes: usize) -> bool {
-        let before = self.pooled.fetch_add(bytes, Relaxed);
-        let most = self.rules.load().bytes.min(self.process.max() / PART);
-        let fits = before.saturating_add(bytes) <= most;
-        if !fits {
-            self.give_back(bytes);
-        }
-        fits
-    }
-
-    pub(super) fn give_back(&self, bytes: usize) {
-        self.pooled.fetch_sub(bytes, Relaxed);
-    }
-
     /// Begin to copy a request; `None` where copies hold as much as they may, or the process more than
     /// half of what it may.
     pub fn begin(self: &Arc<Self>, facts: Facts) -> Option<Arc<Original>> {
@@ -108,23 +85,13 @@ impl Shadows {
             return None;
         }
         let pooled = facts.bytes.saturating_add(OVERHEAD);
-        self.take(pooled).then(|| Original::new(self, facts, pooled))
+        self.take(pooled).then(|| Original::new(self.clone(), facts, pooled))
     }
 
     /// Look after a queue while copies wait or run there.
     pub fn watch(self: &Arc<Self>, queue: Weak<dyn Sweep>) {
         let mut work = self.work.lock();
         work.swept.push(queue);
-        self.start(&mut work);
-        self.changed.notify_one();
-    }
-
-    pub(super) fn submit(self: &Arc<Self>, job: Job) {
-        let mut work = self.work.lock();
-        if work.closed {
-            return;
-        }
-        work.jobs.push_back(job);
         self.start(&mut work);
         self.changed.notify_one();
     }
@@ -198,6 +165,40 @@ impl Shadows {
     }
 }
 
+impl Keeper for Shadows {
+    fn timeout(&self) -> Duration {
+        self.rules.load().timeout
+    }
+
+    fn process(&self) -> &Arc<Budget> {
+        &self.process
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let before = self.pooled.fetch_add(bytes, Relaxed);
+        let most = self.rules.load().bytes.min(self.process.max() / PART);
+        let fits = before.saturating_add(bytes) <= most;
+        if !fits {
+            self.give_back(bytes);
+        }
+        fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.pooled.fetch_sub(bytes, Relaxed);
+    }
+
+    fn submit(self: Arc<Self>, job: Job) {
+        let mut work = self.work.lock();
+        if work.closed {
+            return;
+        }
+        work.jobs.push_back(job);
+        self.start(&mut work);
+        self.changed.notify_one();
+    }
+}
+
 impl Job {
     fn run(self, rules: &Rules, events: &Events) {
         let Job { given, copy, found } = self;
@@ -212,7 +213,8 @@ impl Job {
         if different && copy.report.is_to_be_told(rules.event_every) {
             events.emit(Level::Warning, "shadow_differs", fields(&copy, &outputs));
         }
-        copy.report.add(rules, &copy.original, outputs, &given, &found);
+        let inputs = |named: &[_]| copy.original.inputs(named);
+        copy.report.add(rules, &copy.original.about, inputs, outputs, &given, &found);
         copy.compared(different);
     }
 }
@@ -223,8 +225,8 @@ fn fields(copy: &Copy, outputs: &[(Arc<str>, Found)]) -> Fields {
     vec![
         ("model", copy.model().into()),
         ("version", copy.version().into()),
-        ("answered_by", copy.original.version.into()),
+        ("answered_by", copy.original.about.version.into()),
         ("outputs", names.join(", ").into()),
-        ("request_id", copy.original.request_id.clone().into()),
+        ("request_id", copy.original.about.request_id.clone().into()),
     ]
 }
