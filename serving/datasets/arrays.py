@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
 import sys
 import zipfile
@@ -68,9 +69,9 @@ def pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
             yield from _pieces(columns, reading)
     except (
         *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-        *(NotImplementedError, RuntimeError),
+        *(NotImplementedError, RuntimeError, lzma.LZMAError),
     ) as error:
-        # The last two: a compression that is not known, or a password.
+        # The last three: a compression that is not known, or a password.
         raise SetError("it is not a numpy file of plain arrays") from error
 
 

@@ -4,6 +4,7 @@ for."""
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 import time
 import tracemalloc
@@ -97,6 +98,19 @@ def test_rows_of_nothing_have_no_end_where_any_number_may_come(tmp_path: Path) -
     one_array(head((1 << 60, 0), "<f4"))(tmp_path / "e.npz")
     with pytest.raises(SetError, match="its rows have no values"):
         for _ in files.pieces(tmp_path / "e.npz", Reading(most=None)):
+            pass
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_array_is_told_however_it_was_compressed(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "e.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("x.npy", head((1000,), "<f4") + os.urandom(4000))
+    data = bytearray(path.read_bytes())
+    data[1000:2000] = bytes(1000)
+    path.write_bytes(data)
+    with pytest.raises(SetError):
+        for _ in files.pieces(path):
             pass
 
 
