@@ -30,7 +30,7 @@ from serving.settings import Settings
 from serving.settings.gates import GatesSettings
 from tests import small_models
 from tests.bad_versions.models import coupled
-from tests.crash_models import divide_constants
+from tests.crash_models import divide_by_input, divide_constants
 from tests.unit.gates import odd_reader
 
 RNG = np.random.default_rng(0)
@@ -140,6 +140,23 @@ def test_one_whose_rows_are_coupled_is_where_those_of_the_answering_one_are_too(
     assert failed(judged(found)) == []
 
 
+def test_one_is_not_blamed_for_the_answering_version_that_ends_on_a_row_alone(home: Path) -> None:
+    """No client ever sent it alone: beside others the division is another (fact C1)."""
+    values = {"A": np.iinfo(np.int32).min, "B": -1}
+    inputs = tuple(
+        (name, "INT32", (4, 1), np.full((4, 1), value, np.int32).tobytes())
+        for name, value in values.items()
+    )
+    some = [Recorded(3, inputs, (Answered("Y", "int32", (4, 1), True),))]
+    small_models.write(home.parent, "m", divide_by_input("INT32"), 3)
+    subtract = divide_by_input("INT32")
+    subtract.graph.node[0].op_type = "Sub"
+    found = case(home, subtract, requests=some, base=subject(home, 3), base_version=3)
+    verdict = judged(found)
+    assert failed(verdict) == []
+    assert "the process ended with SIGFPE" in verdict.notes[0]
+
+
 def test_one_of_another_shape_is_not_by_generated_input_either(home: Path) -> None:
     wide = softmax(RNG.normal(size=(4, 5)).astype(np.float32))
     wide.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "k"
@@ -246,7 +263,8 @@ class ScriptedChild:
     def ask(self, message: dict[str, Any], fds: Any = (), timeout: float | None = None) -> Any:
         del fds, timeout
         self.asked.append(message)
-        answer = self.answers.get(message["do"], {"ok": True})
+        usual = {"checks": []} if message["do"] == "rows" else {"ok": True}
+        answer = self.answers.get(message["do"], usual)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -348,6 +366,7 @@ def test_what_can_not_be_timed_is_told_of(home: Path) -> None:
         ({"ready": ChildDiedError("SIGSEGV", 11, None)}, False),
         ({"replay": {"checks": [{"gate": "none"}], "counts": {}}}, True),
         ({"load": {"refused": {"reason": "the disk refused", "retry": "later"}}}, False),
+        ({"load": {"refused": {"nonsense": 1}}}, True),
     ],
 )
 def test_what_the_version_may_be_to_blame_for_is_told_from_the_moment(

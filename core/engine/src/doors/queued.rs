@@ -20,13 +20,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A request that is all there, with what goes into a line beside it.
-pub(super) struct Whole {
+pub(super) struct Whole<'h> {
+    /// The version that was resolved.
+    pub queue: Arc<Queue>,
     pub request: Arc<InferRequest>,
     pub encode: Encode,
     pub deadline: Option<Instant>,
     pub reservation: Reservation,
     pub destinations: Destinations,
-    pub steering: Steering,
+    pub steering: Steering<'h>,
     /// The version by whose signature its data was laid out, where it was by any.
     pub laid_out_by: Option<Arc<Queue>>,
 }
@@ -35,13 +37,13 @@ pub(super) struct Whole {
 pub(super) async fn queued(
     shared: &Shared,
     mailbox: &Arc<Mailbox>,
-    whole: Whole,
+    whole: Whole<'_>,
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
-    let Whole { request, encode, deadline, mut reservation, destinations, steering, laid_out_by } = whole;
+    let Whole { mut queue, request, encode, deadline, mut reservation, destinations, steering, laid_out_by } =
+        whole;
     let form = encode.form;
     let refusal = |error, of: Option<&Queue>| form.refusal(error, &request, of.map(Queue::signature));
-    let mut queue = guard.resolve(steering::of(&request, &steering)).map_err(|error| refusal(error, None))?;
     loop {
         refuse_late(&queue, deadline)?;
         let prepared;
@@ -82,7 +84,7 @@ pub(super) async fn queued(
             }
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Closed(pending)) => {
-                let again = guard.resolve_again(steering::of(&request, &steering));
+                let again = guard.resolve_again(steering::of(&request, steering));
                 queue = again.map_err(|error| refusal(error, None))?;
                 if let Some(before) = &laid_out_by {
                     check_same_inputs(&request.model, before.signature(), queue.signature())?;
