@@ -168,7 +168,8 @@ class _Check:
         chance, alike = self._chance, self._options.numbers_alike
         yield from presence.valency(view, feature)
         yield from presence.shape(view, feature)
-        yield from presence.presence(view, self._dataset.examples, feature, chance)
+        examples = self._dataset.examples if view.examples is None else view.examples
+        yield from presence.presence(view, examples, feature, chance)
         yield from _type(view, feature, alike)
         yield from domains.domain(view, feature, self._schema, chance, alike)
         yield from presence.unique(view, feature)

@@ -58,11 +58,13 @@ Path = tuple[str, ...]
 @dataclass(frozen=True)
 class FeatureView:
     """``path``: its steps, one for a feature that is in no other. ``message``: its
-    FeatureNameStatistics. ``output``: it is what a version answered."""
+    FeatureNameStatistics. ``output``: it is what a version answered. ``examples``: of its own
+    dataset, where several are one."""
 
     path: Path
     message: Any
     output: bool = False
+    examples: int | None = None
 
     @property
     def name(self) -> str:
@@ -214,7 +216,7 @@ class DatasetView:
             output = dataset.name == OUTPUTS
             for path, view in _features(dataset).items():
                 free = path if path not in features else (f"{OUTPUTS}.{path[0]}", *path[1:])
-                features[free] = FeatureView(free, view.message, output)
+                features[free] = FeatureView(free, view.message, output, int(dataset.num_examples))
         return cls(max(int(dataset.num_examples) for dataset in datasets), features)
 
 

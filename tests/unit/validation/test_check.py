@@ -127,6 +127,17 @@ def test_long_texts_are_held_against_as_much_of_the_schemas() -> None:
     assert not infer(window).string_domain
 
 
+def test_an_output_is_missed_in_what_was_answered_only() -> None:
+    """Fewer rows may be answered than were asked."""
+    answers = np.where(np.arange(600) == 0, np.nan, 1.5)
+    output = served({"y": answers}, 600)
+    output.name = "outputs"
+    window = listed(served({"x": np.arange(1000.0)}), output)
+    wanted = schema("""feature { name: "x" type: FLOAT }
+        feature { name: "y" type: FLOAT presence { min_fraction: 0.9 } }""")
+    assert found(validate(window, wanted)) == {}
+
+
 def test_fractions_are_missed_only_beyond_chance() -> None:
     wanted = schema('feature { name: "f" type: BYTES presence { min_fraction: 0.9 } }')
     few, many = dataset(10, texts("f", {"a": 8}, 2)), dataset(1000, texts("f", {"a": 800}, 200))
