@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from serving import _core, descriptors, standard_streams
@@ -48,6 +47,7 @@ from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.replayed import ReplayTaker
 from serving.observe.replayed import add_metrics as add_replay
+from serving.observe.request_anomalies import add_request_anomalies
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
 from serving.observe.rollouts import add_rollouts
@@ -83,6 +83,7 @@ from serving.registry.snapshot import Origin
 from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
+from serving.state_dir import StateDir
 from serving.state_opening import open_state
 from serving.state_takeover import StateTakeover
 from serving.stop_signals import StopSignals
@@ -157,6 +158,7 @@ class Gateway:
         file = settings.gates.file
         self._gates = read_gates_file(file) if file is not None else {}
         self._replay = Replay(settings.gates.replay_requests, settings.gates.replay_bytes)
+        self._verdicts = Verdicts(state.own)
         self.manager = Manager(
             settings,
             roots,
@@ -164,9 +166,7 @@ class Gateway:
             self._loader,
             state=state.own,
             listed=self._lists,
-            bench=Bench(
-                settings, Judge(settings), Verdicts(state.own), self._replay, self._loader.lend
-            ),
+            bench=Bench(settings, Judge(settings), self._verdicts, self._replay, self._loader.lend),
             gates=self._gates,
             elsewhere=self._remote.sources,
         )
@@ -304,9 +304,17 @@ class Gateway:
     def _taking_over(self, roots: Sequence[Path | str]) -> StateTakeover | None:
         if not self._state.is_held:
             return None
-        rollouts = self.rollouts.take_state
-        take = partial(self.manager.take_state, then=rollouts)
-        return StateTakeover(self._state.shared, roots, take)
+        return StateTakeover(self._state.shared, roots, self._take_state)
+
+    def _take_state(self, state: StateDir) -> None:
+        self._verdicts.take_over(state)
+        self.manager.take_state(state, then=self._go_on_in)
+
+    def _go_on_in(self, state: StateDir) -> None:
+        """Another gateway's state, once its routes have been taken over. Waits for nothing."""
+        self.rollouts.take_state(state)
+        if self.write_back is not None:
+            self.write_back.take_state(state)
 
     def _admin_on(self, listener: socket.socket, origins: Mapping[str, str], gate: Gate) -> Admin:
         exposition = self.exposition = Exposition()
@@ -317,6 +325,7 @@ class Gateway:
         add_rollouts(exposition, self.rollouts)
         add_gates(exposition, self.manager.gates)
         add_write_back(exposition, self.write_back)
+        add_request_anomalies(exposition, self.models)
         if self.statistics is not None:
             statistics_gauges.add_metrics(exposition, self.statistics)
         pages = self._console.pages

@@ -25,6 +25,13 @@ class Counters:
                 self._counts[key] = self._counts.get(key, 0) + by
                 self._copy = None
 
+    def drop(self, keys: Iterable[tuple[str, ...]]) -> None:
+        """Forget these keys."""
+        with self._lock:
+            for key in keys:
+                if self._counts.pop(key, None) is not None:
+                    self._copy = None
+
     def keep_only(self, wanted: Callable[[tuple[str, ...]], bool]) -> None:
         """Forget the other keys."""
         with self._lock:

@@ -236,6 +236,59 @@ ROWS: dict[str, Sequence[Panel]] = {
             "ops",
         ),
     ),
+    "Rollouts": (
+        Panel(
+            "Share that a new version is to answer",
+            {chosen("serving_rollout_share"): _V},
+            "percentunit",
+        ),
+        Panel(
+            "State",
+            {chosen("serving_rollout_phase"): ""},
+            kind="table",
+            text="Of each model's last rollout.",
+        ),
+        Panel(
+            "Proof that it is sound",
+            {chosen("serving_rollout_proof"): _V},
+            "percentunit",
+            text="At 100 % it may be promoted.",
+        ),
+        Panel(
+            "Ends",
+            {_increase("serving_rollout_ended_total", "model, outcome"): "{{model}} {{outcome}}"},
+        ),
+        Panel(
+            "Answers by version, and why it was that one",
+            {rate("serving_route_total", "model, version, route"): f"{_V} {{{{route}}}}"},
+            "reqps",
+        ),
+        Panel(
+            "Failed there, and asked of the default version",
+            {rate("serving_fallback_total"): _V},
+            "reqps",
+        ),
+        Panel(
+            "Answers with NaN or infinity",
+            {
+                f"{rate('serving_nonfinite_answers_total')}"
+                f" / {rate('serving_inspected_answers_total')}": _V
+            },
+            "percentunit",
+            text="Counted only while a rollout is under way.",
+        ),
+        Panel(
+            "How far its outputs are from the others",
+            {chosen("serving_rollout_drift"): f"{_V} {{{{of}}}}"},
+            "percentunit",
+            text="Distances of the distributions in this step, where canary.drift asks for them.",
+        ),
+        Panel(
+            "Longer in its step than that has to last",
+            {chosen("serving_rollout_overdue_seconds"): _V},
+            "s",
+        ),
+    ),
     "Shadows": (
         Panel(
             "Copies",

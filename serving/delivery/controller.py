@@ -4,56 +4,46 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol, TypeGuard
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from serving import _core
 from serving.delivery import facts, requested
-from serving.delivery.measures import Key, answers_of, since
+from serving.delivery.counting import Counting
+from serving.delivery.keeping import Keeping
+from serving.delivery.measures import Key, answers_of
 from serving.delivery.orphans import orphaned
-from serving.delivery.outcomes import Outcomes
+from serving.delivery.routing import commands_of, is_as_it_was, is_refused, stands
+from serving.delivery.standing import ChangedModels
+from serving.delivery.telling import Listener, Telling
 from serving.delivery.usual import rules_for, settings_of
+from serving.delivery.windows import Carried, keys_of
 from serving.errors import ErrorCode, ServingError
 from serving.events import log
-from serving.models.commands.command import (
-    SUPERSEDED,
-    Command,
-    Outcome,
-    SetDefault,
-    SetRoute,
-    Ticket,
-)
+from serving.models.commands.command import Command, SetRoute, Ticket
 from serving.models.views import Changes, ModelView
 from serving.rollout import canary
 from serving.rollout.canary import Phase, Rollout
-from serving.rollout.documents import MOST_ROLLOUTS, document, from_document
-from serving.rollout.figures import Answers, Window
+from serving.rollout.documents import MOST_ROLLOUTS
+from serving.rollout.figures import Answers
 from serving.rollout.rules import Rules
 from serving.settings.canary import CanarySettings
 from serving.state_dir import StateDir
 from serving.step_shares import WHOLE
 
-# The document in the state directory.
-ROLLOUTS = "rollouts"
 # Between two looks for what ends a rollout at once.
 _GLANCE_S = 0.25
-# A version that is not there for so long does not come back.
-_GONE_S = 5.0
-# A model neither; after a start it may take a while until it is seen.
+# A model that is not there for so long is gone; after a start it may take a while until it is seen.
 _UNSEEN_S = 60.0
 # What is lost at most of the proof where the process is killed.
 _SAVE_S = 30.0
 _AGAIN_S = 1.0
 _BY = "rollout"
-_REFUSALS = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.NOT_FOUND, ErrorCode.FAILED_PRECONDITION})
 _JUDGED = frozenset({Phase.RUNNING, Phase.PAUSED})
 
 
 # The rollout as it was before, None where it is a new one, and as it is.
-Listener = Callable[[Rollout | None, Rollout], None]
 
 
 class Models(Protocol):
@@ -63,19 +53,6 @@ class Models(Protocol):
     def view(self, model: str) -> ModelView | None: ...
     def command(self, command: Command, by: str = "", reason: str = "") -> Ticket: ...
     def on_change(self, listener: Callable[[Changes], None]) -> None: ...
-
-
-@dataclass(slots=True)
-class _Carried:
-    """What is known of a rollout under way only as long as the process runs: the window that goes
-    on, and how far the last command about the route is."""
-
-    opened: float
-    before: Mapping[Key, Answers]
-    deaths: int
-    tickets: tuple[Ticket, ...] = ()
-    settled: bool = False
-    missing_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +82,23 @@ class Rollouts:
         mono: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._settings, self._models, self._state = settings, models, state
-        self._figures, self._count_outputs = figures, count_outputs
+        self._settings, self._models = settings, models
+        self._figures, self._counting = figures, Counting(count_outputs)
         self._mono, self._wall = mono, wall
-        self.outcomes = Outcomes()
-        self._rollouts = _kept(state)
+        self._telling = Telling()
+        self.outcomes = self._telling.outcomes
+        self._keeping = Keeping(state, mono)
+        self._rollouts = self._keeping.read()
         # Over, by an earlier process, which may not have come to set the route.
         self._unset = {one.model for one in self._rollouts.values() if not one.under_way}
         # Until when routes are looked for that belong to none of them; those that were given back.
         self._orphans_until, self._given_back = mono() + _UNSEEN_S, set[str]()
         self._taken: StateDir | None = None
-        self._carried: dict[str, _Carried] = {}
+        self._carried: dict[str, Carried] = {}
         self._unseen_since: dict[str, float] = {}
         self._lock = threading.Lock()
         self._wake, self._stopping = threading.Event(), threading.Event()
-        self._changed: deque[str] = deque()
-        self._save_at = float("inf")
-        self._listeners: list[Listener] = []
-        # Whether any outputs are counted.
-        self._counts = False
+        self._changed = ChangedModels()
         self._thread = threading.Thread(target=self._run, name="rollouts", daemon=True)
         models.on_change(self._note)
 
@@ -137,13 +112,12 @@ class Rollouts:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        with self._lock:
-            self._save(at_once=True)
+        self._keeping.save(self._copy, at_once=True)
 
     def listen(self, listener: Listener) -> None:
         """Call it with each rollout that is in another phase or step than before, before that is
         kept. It may not wait."""
-        self._listeners.append(listener)
+        self._telling.listen(listener)
 
     def take_state(self, state: StateDir) -> None:
         """Go on with the rollouts of another gateway, whose routes have been taken over, and keep
@@ -155,6 +129,10 @@ class Rollouts:
         """By model."""
         with self._lock:
             return tuple(self._rollouts[model] for model in sorted(self._rollouts))
+
+    def _copy(self) -> Mapping[str, Rollout]:
+        with self._lock:
+            return dict(self._rollouts)
 
     def of(self, model: str) -> Rollout | None:
         with self._lock:
@@ -186,7 +164,7 @@ class Rollouts:
 
     def _note(self, changed: Changes) -> None:
         """In the manager's loop: waits for nothing."""
-        self._changed.extend(
+        self._changed.note(
             model
             for model, view in changed.items()
             if view is not None and self._settings_of(view).automatic
@@ -209,30 +187,21 @@ class Rollouts:
         """One turn. Seconds until the next is due; None: when something changes."""
         with self._lock:
             self._take()
-            under_way = [one for one in self._rollouts.values() if one.under_way]
-            judged = [one for one in under_way if one.phase in _JUDGED]
-            self._count(judged)
-            now = answers_of(self._figures(_keys(judged))) if judged else {}
-            for rollout in under_way:
-                self._try_turn(rollout, now)
+            self._take_turns()
             self._catch_up()
             self._give_back()
             self._consider()
-            self._save()
-            return self._due()
+            due = self._due()
+        self._keeping.save(self._copy)
+        return due
 
-    def _count(self, judged: Sequence[Rollout]) -> None:
-        """Have outputs counted of those that are judged by them, and of no others."""
-        nonfinite, distributions = list[Key](), list[Key]()
-        for rollout in judged:
-            rules = self.rules_of(rollout.model)
-            if rules.watches_drift:
-                distributions += _keys([rollout])
-            elif rules.nonfinite:
-                nonfinite += _keys([rollout])
-        if judged or self._counts:
-            self._count_outputs(nonfinite, distributions)
-        self._counts = bool(judged)
+    def _take_turns(self) -> None:
+        under_way = [one for one in self._rollouts.values() if one.under_way]
+        judged = [one for one in under_way if one.phase in _JUDGED]
+        self._counting.count(judged, self.rules_of)
+        now = answers_of(self._figures(keys_of(judged))) if judged else {}
+        for rollout in under_way:
+            self._try_turn(rollout, now)
 
     def _due(self) -> float | None:
         phases = {one.phase for one in self._rollouts.values() if one.under_way}
@@ -259,10 +228,9 @@ class Rollouts:
             return
         seconds = self._mono() - carried.opened
         whole = seconds >= self._settings.window_s
-        window = _window(rollout, view, carried, now) if rollout.phase in _JUDGED else None
-        known = facts.facts_of(
-            view, rollout, self._missing(rollout, view, carried), carried.settled
-        )
+        window = carried.window(rollout, view, now) if rollout.phase in _JUDGED else None
+        missing = carried.missing(rollout, view, self._mono())
+        known = facts.facts_of(view, rollout, missing, carried.settled)
         rules = rules_for(self._settings_of(view))
         changed = canary.turn(
             rollout, known, window if whole else None, seconds, rules, self._wall()
@@ -277,14 +245,12 @@ class Rollouts:
 
     def _catch_up(self) -> None:
         """Set the routes of rollouts that an earlier process ended, where they still are as those
-        had them under way: only a rollout's own weights name its base beside the candidate."""
+        had them under way."""
         seen = [view for model in self._unset if (view := self._models.view(model)) is not None]
         for view in seen:
             self._unset.discard(view.name)
-            rollout, split = self._rollouts.get(view.name), view.split
-            if rollout is None or rollout.under_way or split.base != rollout.base:
-                continue
-            if split.weights.keys() == {rollout.base, rollout.candidate}:
+            rollout = self._rollouts.get(view.name)
+            if rollout is not None and not rollout.under_way and is_as_it_was(rollout, view):
                 self._commanded(rollout, view)
 
     def _take(self) -> None:
@@ -292,10 +258,10 @@ class Rollouts:
         state, self._taken = self._taken, None
         if state is None:
             return
-        theirs = {model: one for model, one in _kept(state).items() if model not in self._rollouts}
+        found = self._keeping.move(state)
+        theirs = {model: one for model, one in found.items() if model not in self._rollouts}
         self._rollouts |= theirs
         self._unset |= {model for model, one in theirs.items() if not one.under_way}
-        self._state, self._save_at = state, self._mono()
         self._orphans_until = self._mono() + _UNSEEN_S
 
     def _give_back(self) -> None:
@@ -318,9 +284,7 @@ class Rollouts:
                 rollout, canary.left(rollout, "the model is not there any more", self._wall())
             )
 
-    def _carried_of(
-        self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]
-    ) -> _Carried:
+    def _carried_of(self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]) -> Carried:
         if rollout.model not in self._carried:
             self._open(rollout, view, now)
         return self._carried[rollout.model]
@@ -329,43 +293,36 @@ class Rollouts:
         """A window begins; the figures of ``now`` are none of its."""
         before = self._carried.get(rollout.model)
         deaths = facts.deaths_of(view, rollout.candidate)
-        keys = _keys([rollout])
+        keys = keys_of([rollout])
         # ``now`` has those of rollouts that were judged already.
         fresh = now if all(key in now for key in keys) else answers_of(self._figures(keys))
         own = {key: fresh[key] for key in keys if key in fresh}
-        carried = _Carried(self._mono(), own, deaths)
+        carried = Carried(self._mono(), own, deaths)
         if before is not None:
             carried.tickets, carried.settled = before.tickets, before.settled
         self._carried[rollout.model] = carried
 
-    def _settle(self, rollout: Rollout, view: ModelView, carried: _Carried) -> str | None:
+    def _settle(self, rollout: Rollout, view: ModelView, carried: Carried) -> str | None:
         """Once the route is as it is to be, other weights are somebody else's. Why it can't be, in
         words."""
-        stands = dict(view.split.weights) == rollout.weights and view.pinned is None
-        if stands:
+        if stands(rollout, view):
             carried.settled = True
         elif not carried.settled and not carried.tickets:
             # As an earlier process left it: it may not have come to set them.
             carried.tickets = self._commanded(rollout, view)
         elif not carried.settled:
             outcome = carried.tickets[0].wait(0)
-            return outcome.message if _is_refused(outcome) else None
+            return outcome.message if is_refused(outcome) else None
         return None
-
-    def _missing(self, rollout: Rollout, view: ModelView, carried: _Carried) -> frozenset[int]:
-        absent = facts.absent(view, rollout)
-        if not absent:
-            carried.missing_since = None
-            return absent
-        if carried.missing_since is None:
-            carried.missing_since = self._mono()
-        return absent if self._mono() - carried.missing_since >= _GONE_S else frozenset()
 
     # What changes.
 
     def _begin(self, asked: requested.Start) -> Given:
         view = self._models.view(asked.model)
         before = self._rollouts.get(asked.model)
+        if self._is_full():
+            words = f"{MOST_ROLLOUTS} rollouts are under way, the most that there can be"
+            raise ServingError(ErrorCode.FAILED_PRECONDITION, words)
         usual = self._settings_of(view)
         rollout = requested.begun(asked, view, before, usual, self._wall())
         self._carried.pop(asked.model, None)
@@ -373,14 +330,15 @@ class Rollouts:
 
     def _put(self, before: Rollout | None, rollout: Rollout) -> Given:
         """Keep what became of it, tell of it, and set the route where it is to be another."""
+        if rollout.phase is Phase.PROMOTED and not rollout.holds:
+            rollout = self._held_where_others_would_answer(rollout)
         self._rollouts[rollout.model] = rollout
         self._forget_oldest()
         moved = before is None or _place(before) != _place(rollout)
-        self._save_at = min(self._save_at, self._mono() + (0.0 if moved else _SAVE_S))
+        self._keeping.note(0.0 if moved else _SAVE_S)
         tickets: tuple[Ticket, ...] = ()
         if moved:
-            self.outcomes.note(before, rollout)
-            self._tell(before, rollout)
+            self._telling.tell(before, rollout)
             if rollout.weights is not None and (
                 before is None or before.weights != rollout.weights
             ):
@@ -390,13 +348,14 @@ class Rollouts:
         self._wake.set()
         return Given(rollout, tickets)
 
-    def _tell(self, before: Rollout | None, rollout: Rollout) -> None:
-        _say(rollout)
-        for listener in self._listeners:
-            try:
-                listener(before, rollout)
-            except Exception:  # noqa: BLE001 - a listener's trouble is its own
-                log.exception("listener_failed")
+    def _held_where_others_would_answer(self, rollout: Rollout) -> Rollout:
+        """A newer version that came meanwhile waits on."""
+        view = self._models.view(rollout.model)
+        alone = view is not None and requested.is_newest(rollout.candidate, view)
+        return rollout if alone else replace(rollout, holds=True)
+
+    def _is_full(self) -> bool:
+        return sum(one.under_way for one in self._rollouts.values()) >= MOST_ROLLOUTS
 
     def _forget_oldest(self) -> None:
         if len(self._rollouts) > MOST_ROLLOUTS:
@@ -418,34 +377,14 @@ class Rollouts:
         return tickets
 
     def _commanded(self, rollout: Rollout, view: ModelView | None) -> tuple[Ticket, ...]:
-        """A pin goes only once there are weights: else the newest version took over between."""
-        weights = rollout.weights
-        if weights is None:
-            return ()
         reason = requested.told(rollout)
-        # Over, the version that stays is the base: no accepted signature takes it out.
-        sticky, base = (
-            (rollout.sticky, rollout.base)
-            if rollout.under_way
-            else ("", max(weights, key=weights.__getitem__))
-        )
-        route = SetRoute(rollout.model, weights, sticky, base=base)
-        tickets: tuple[Ticket, ...] = (self._models.command(route, by=_BY, reason=reason),)
-        if rollout.under_way and view is not None and view.pinned is not None:
-            unpin = SetDefault(rollout.model)
-            tickets = (*tickets, self._models.command(unpin, by=_BY, reason=reason))
-        return tickets
-
-    def _changed_models(self) -> list[str]:
-        models = set()
-        with suppress(IndexError):
-            while True:
-                models.add(self._changed.popleft())
-        return sorted(models)
+        commands = commands_of(rollout, view)
+        return tuple(self._models.command(one, by=_BY, reason=reason) for one in commands)
 
     def _consider(self) -> None:
         """New versions take over by rollouts, and by nothing else."""
-        for model in self._changed_models():
+        full = self._is_full()
+        for model in self._changed.take():
             view = self._models.view(model)
             settings = self._settings_of(view)
             if view is None or not settings.automatic:
@@ -455,66 +394,27 @@ class Rollouts:
                 reason = "new versions take over by a rollout (canary.automatic)"
                 self._models.command(SetRoute(model, {held: 100}, base=held), by=_BY, reason=reason)
                 continue
-            before = self._rollouts.get(model)
-            replaces = settings.newer == "replaces"
-            newer = requested.newer(view, before, replaces=replaces)
+            newer = requested.newer(
+                view, self._rollouts.get(model), replaces=settings.newer == "replaces"
+            )
             if newer is None:
                 continue
-            if before is not None and before.under_way:
-                self._put(before, canary.replaced(before, newer, self._wall()))
-            try:
-                self._begin(requested.Start(model, newer, by="policy"))
-            except ServingError as error:
-                log.info("rollout_not_begun", model=model, version=newer, reason=error.message)
+            if full and model not in self._carried:
+                # It waits for one of the others to end.
+                self._changed.note([model])
+                continue
+            self._begin_by_policy(model, newer)
+            full = self._is_full()
 
-    def _save(self, *, at_once: bool = False) -> None:
-        if self._save_at == float("inf") or (self._mono() < self._save_at and not at_once):
-            return
-        self._save_at = float("inf")
-        self._state.write(ROLLOUTS, document(self._rollouts))
-
-
-def _kept(state: StateDir) -> dict[str, Rollout]:
-    rollouts, wrong = from_document(state.read(ROLLOUTS))
-    for words in wrong:
-        log.warning("state_ignored", name=ROLLOUTS, reason=words)
-    return rollouts
-
-
-def _keys(rollouts: Sequence[Rollout]) -> list[Key]:
-    return [(one.model, version) for one in rollouts for version in (one.base, one.candidate)]
-
-
-def _window(
-    rollout: Rollout, view: ModelView, carried: _Carried, now: Mapping[Key, Answers]
-) -> Window:
-    deaths = facts.deaths_of(view, rollout.candidate) - carried.deaths
-    return Window(
-        canary=since(carried.before, now, (rollout.model, rollout.candidate)),
-        base=since(carried.before, now, (rollout.model, rollout.base)),
-        deaths=max(0, deaths),
-    )
-
-
-def _is_refused(outcome: Outcome | None) -> TypeGuard[Outcome]:
-    """A version that can't be loaded is the rollout's own matter, and no refusal."""
-    if outcome is None or outcome.ok:
-        return False
-    return outcome.code in _REFUSALS or outcome.message == SUPERSEDED
+    def _begin_by_policy(self, model: str, newer: int) -> None:
+        before = self._rollouts.get(model)
+        if before is not None and before.under_way:
+            self._put(before, canary.replaced(before, newer, self._wall()))
+        try:
+            self._begin(requested.Start(model, newer, by="policy"))
+        except ServingError as error:
+            log.info("rollout_not_begun", model=model, version=newer, reason=error.message)
 
 
 def _place(rollout: Rollout) -> tuple[Phase, int]:
     return rollout.phase, rollout.step
-
-
-def _say(rollout: Rollout) -> None:
-    say = log.warning if rollout.phase is Phase.ROLLED_BACK else log.info
-    say(
-        "rollout",
-        model=rollout.model,
-        version=rollout.candidate,
-        base=rollout.base,
-        phase=rollout.phase.value,
-        share=rollout.share,
-        reason=rollout.reason,
-    )

@@ -18,6 +18,7 @@ def facts_of(view: ModelView, rollout: Rollout, missing: frozenset[int], settled
         ready=frozenset(number for number, one in versions.items() if _answers(one)),
         held=frozenset(number for number, one in versions.items() if one.held_back),
         gone=_gone(view, rollout, missing) if settled else {},
+        unloaded=_by_command(view),
         failed={n: one.reason for n, one in versions.items() if one.state is State.FAILED},
         pinned=view.pinned if settled else None,
         weights=dict(view.split.weights) if settled else None,
@@ -29,11 +30,14 @@ def _answers(version: VersionView) -> bool:
 
 
 def _gone(view: ModelView, rollout: Rollout, missing: frozenset[int]) -> Mapping[int, str]:
-    by_command = {one.number for one in view.unloaded if one.absence is Absence.BY_COMMAND}
-    gone = {number: f"version {number} was unloaded by command" for number in by_command}
+    gone = {number: f"version {number} was unloaded by command" for number in _by_command(view)}
     for number in missing & {rollout.base, rollout.candidate}:
         gone.setdefault(number, f"version {number} is not there any more")
     return gone
+
+
+def _by_command(view: ModelView) -> frozenset[int]:
+    return frozenset(one.number for one in view.unloaded if one.absence is Absence.BY_COMMAND)
 
 
 def absent(view: ModelView, rollout: Rollout) -> frozenset[int]:

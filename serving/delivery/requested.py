@@ -66,10 +66,26 @@ def begun(
         ),
         sticky=usual.sticky if asked.sticky is None else asked.sticky,
         by=asked.by,
+        holds=_holds(asked.candidate, view),
         reason=f"started by {asked.by}" if asked.by else "started",
         started=now,
         changed=now,
     )
+
+
+def _holds(candidate: int, view: ModelView) -> bool:
+    """Whether a promotion leaves a weight: where something kept newer versions from taking over by
+    themselves it does so on, and where another than the candidate would answer without."""
+    loaded = {one.number for one in view.versions if one.state not in LEAVING}
+    chosen = candidate in loaded - set(view.aliases.values())
+    divided = bool(view.split.weights) or view.pinned is not None
+    return divided or not chosen or not is_newest(candidate, view)
+
+
+def is_newest(version: int, view: ModelView) -> bool:
+    """Of all that are loaded, on their way, or on disk."""
+    others = [one.number for one in view.versions] + [one.number for one in view.unloaded]
+    return max(others, default=version) <= version
 
 
 def _base(asked: Start, view: ModelView) -> int:

@@ -98,6 +98,10 @@ class Host:
         self._requests: list[Request] = []
         self._base: list[Ran] | None = None
         self._scored: dict[str, Scored] = {}
+        # Requests that run on both versions, and of them those that the answering one answers
+        # row by row.
+        self._run_by_both: list[coupled.Asked] = []
+        self._apart: list[coupled.Asked] = []
 
     def handle(self, message: Message, fds: list[int]) -> Message:
         """Answer ``{"do": step, ...}``; what is the version's fault comes back as ``{"refused":
@@ -108,6 +112,7 @@ class Host:
             "load": self._load,
             "requests": self._take_requests,
             "replay": self._replay,
+            "rows": self._rows,
             "time": self._time,
             "evaluate": self._evaluate,
             "figures": self._figures,
@@ -186,26 +191,29 @@ class Host:
                 "safe_to_serve", "memory_bytes", grown <= budget, f"at most {budget}", value=grown
             )
         )
-        if "base" in self._versions and all(check.passed for check in checks):
-            checks.append(self._coupled(ran))
+        of_both = zip(self._requests, self._base or [""] * len(ran), ran, strict=True)
+        self._run_by_both = [
+            (request.what, request.feeds)
+            for request, *answers in of_both
+            if not any(isinstance(one, str) for one in answers)
+        ]
         kinds = [request.kind for request in self._requests]
         counts = {kind: kinds.count(kind) for kind in ("recorded", "own", "generated")}
         counts["failed_there"] = sum(isinstance(one, str) for one in self._base or ())
         return {"checks": [asdict(check) for check in checks], "counts": counts}
 
-    def _coupled(self, ran: Sequence[Ran]) -> Check:
-        """Of the requests that run on both versions."""
+    def _rows(self, message: Message, fds: list[int]) -> Message:
+        """First of the answering version, then of the new one: a row alone may be what no client
+        ever sent, and ends the process of who can't run it."""
+        del fds
         base, found = self._versions["base"], self._versions["candidate"]
-        of_base = self._base or [""] * len(ran)
-        requests = [
-            (request.what, request.feeds)
-            for request, *both in zip(self._requests, of_base, ran, strict=True)
-            if not any(isinstance(one, str) for one in both)
-        ]
         names = [name for name in base.names if name in found.names]
-        return coupled.check(
-            base.runner.run, found.runner.run, names, requests, found.config.tolerance
-        )
+        tolerance = found.config.tolerance
+        if message["which"] == "base":
+            run, both = base.runner.run, self._run_by_both
+            self._apart = coupled.answered_apart(run, names, both, tolerance)
+            return {"checks": []}
+        return {"checks": [asdict(coupled.check(found.runner.run, names, self._apart, tolerance))]}
 
     def _made(self, version: _Version, *, generates: bool) -> list[Request]:
         """Its samples and, where it ``generates`` any, input that it runs."""

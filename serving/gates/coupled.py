@@ -18,22 +18,25 @@ from serving.model_config.schema import Tolerance
 
 # Requests that are looked at, and rows of each.
 _MOST_REQUESTS, _MOST_ROWS = 8, 4
+# What a request is called, and its inputs.
+Asked = tuple[str, Feeds]
+
+
+def answered_apart(
+    base: Run, names: Sequence[str], requests: Sequence[Asked], tolerance: Tolerance
+) -> list[Asked]:
+    """Of those of several rows the first few of which the answering version answers each row as it
+    does alone. ``requests``: those that run on both versions."""
+    some = [one for one in requests if rows_of(one[1]) > 1][:_MOST_REQUESTS]
+    return [one for one in some if _apart(base, names, one[1], tolerance) == ""]
 
 
 def check(
-    base: Run,
-    found: Run,
-    names: Sequence[str],
-    requests: Sequence[tuple[str, Feeds]],
-    tolerance: Tolerance,
+    found: Run, names: Sequence[str], requests: Sequence[Asked], tolerance: Tolerance
 ) -> Check:
-    """``requests``: what each is called, and its inputs; all of them run on both versions. Of those
-    of several rows the first few are looked at."""
-    some = [(what, feeds) for what, feeds in requests if rows_of(feeds) > 1][:_MOST_REQUESTS]
+    """``requests``: as ``answered_apart`` has them."""
     wrong: list[str] = []
-    for what, feeds in some:
-        if _apart(base, names, feeds, tolerance) != "":
-            continue
+    for what, feeds in requests:
         if words := _apart(found, names, feeds, tolerance):
             wrong.append(f"{what}: {words}")
     return Check("safe_to_serve", "rows", not wrong, next(iter(wrong), ""))

@@ -17,7 +17,7 @@ from serving.execution.isolation.parent.process import Child, ChildDiedError, Ch
 from serving.execution.isolation.shared_memory import SharedMemory
 from serving.gates.case import Case, Subject
 from serving.gates.recorded import to_memory
-from serving.gates.said import Replayed, Timed
+from serving.gates.said import Replayed, Timed, checks_said
 from serving.gates.thresholds import checks_of, rows_of
 from serving.gates.verdict import Check, Gate, Verdict, judged
 from serving.model_config import plain
@@ -208,8 +208,15 @@ class _Trial:
         found.checks += replayed.checks
         found.requests = replayed.total
         found.notes += self._replay_notes(replayed)
+        if self._has_base and all(one.passed for one in found.checks):
+            self._rows()
         if self._has_base and case.terms.p99_factor and all(one.passed for one in found.checks):
             self._time(case.terms.p99_factor)
+
+    def _rows(self) -> None:
+        """What ends the process on a row that is run alone is told from the other version."""
+        self._ask(_SAFE, "rows", which="base")
+        self._found.checks += checks_said(self._ask(_SAFE, "rows", which="candidate"))
 
     def _time(self, factor: float) -> None:
         try:
@@ -318,7 +325,7 @@ def _refused(said: object) -> Exception:
     try:
         error = refusals.from_plain(said)
     except ValueError as odd:
-        return NotNowError(f"its process answered nonsense: {odd}")
+        return NotNowError(f"its process answered nonsense: {odd}", broken=True)
     if isinstance(error, LoadError) and error.retry is Retry.LATER and not error.for_memory:
         return NotNowError(error.reason)
     words = error.reason if isinstance(error, LoadError) else str(error)

@@ -22,6 +22,10 @@ class _Replayed(Strict):
     counts: _Counts
 
 
+class _Checks(Strict):
+    checks: Few[ReadCheck]
+
+
 class _Timed(Strict):
     checks: Few[ReadCheck]
     untimed: Text = ""
@@ -62,3 +66,9 @@ class Timed:
         """Raises as ``Replayed.of``."""
         read = _Timed.read(dict(said), "what was timed")
         return cls(tuple(Check(**dict(check)) for check in read.checks), read.untimed)
+
+
+def checks_said(said: Mapping[str, Any]) -> tuple[Check, ...]:
+    """Raises as ``Replayed.of``."""
+    read = _Checks.read(dict(said), "what was looked at")
+    return tuple(Check(**dict(check)) for check in read.checks)

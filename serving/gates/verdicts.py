@@ -50,6 +50,13 @@ class Verdicts:
         self._held: Counter[str] = Counter()
         self._until_counted = dict.fromkeys((FOLDER, ANSWERED), 0)
 
+    def take_over(self, state: StateDir) -> None:
+        """Keep all there from now on, beside what another gateway has left there."""
+        before, self._state = self._state, state
+        for folder in (FOLDER, ANSWERED):
+            for name in before.names(folder):
+                state.write(f"{folder}/{name}", before.read(f"{folder}/{name}"))
+
     def read(self, key: str) -> Verdict | None:
         return from_document(self._state.read(f"{FOLDER}/{key}"))
 

@@ -35,9 +35,8 @@ class GateFigures:
         self._milliseconds.add(model, by=by)
 
     def forget(self, model: str) -> None:
-        if self._verdicts.snapshot():
-            for counts in (self._verdicts, self._milliseconds):
-                counts.keep_only(lambda key: key[0] != model)
+        self._verdicts.drop((model, word) for word in WORDS)
+        self._milliseconds.drop([(model,)])
 
     def verdicts(self) -> Mapping[tuple[str, ...], int]:
         """(model, verdict) -> how many."""

@@ -257,6 +257,16 @@ class Reconciler:
             self._desired.note_route(back.model, RouteChange(self._wall(), by, what, ""))
         self._desired.apply(back, None, facts.target, facts.slots)
         self._retarget(back.model)
+        # No mail announces it.
+        self._timers.put(back.model, self._mono())
+
+    def _end_pin(self, model: str) -> None:
+        """Of a pin that its ticket may wait for no more: another command took its place."""
+        facts = self._facts(model)
+        pin = SetDefault(model, facts.target.pinned)
+        _, back = self._pins_before.end(pin, progress.outcome(pin, facts), facts)
+        if back is not None:
+            self._set_back(back, facts)
 
     def _facts(self, model: str) -> Facts:
         found = self._disk.find(model)
@@ -340,6 +350,8 @@ class Reconciler:
             self._timers.put(model, min(due, self.gating.due(model)))
             if model in asked and self._desired.contents.settle_exact(target, slots):
                 self._retarget(model)
+            if self._pins_before.waits(model):
+                self._end_pin(model)
         if (failed := self.slots.take_failures()) is not None:
             self._sources.watch(failed)
 

@@ -154,6 +154,7 @@ class Bench:
             size += against.facts.memory_bytes if against is not None else 0
             with self._room.lent(size, called_off):
                 verdict = self._judge(case, called_off)
+            _check_unchanged(asked.side, against if case.base is not None else None)
         except LoadError as error:
             raise NotNowError(error.reason) from error
         except OSError as error:
@@ -183,7 +184,7 @@ class Bench:
 
     def _subject(self, side: Side, fetched: Fetched, terms: Terms) -> Subject | None:
         """None: its files are not what was loaded."""
-        if side.origin.fingerprint() != side.key.files:
+        if not _lies_there(side):
             return None
         saved = mlflow_model.of_version(fetched.version, side.config, self._settings)
         config = replace(saved.config, gates=GatesConfig(evaluation=terms.evaluation))
@@ -199,6 +200,21 @@ class Bench:
             rows=side.facts.max_rows,
             isolated=bool(side.facts.isolated),
         )
+
+
+def _check_unchanged(candidate: Side, base: Side | None) -> None:
+    """The child reads the files from where they lie: of other ones it says nothing of what is
+    loaded. Raises NotNowError."""
+    if not _lies_there(candidate):
+        raise NotNowError(_CHANGED)
+    if base is not None and not _lies_there(base):
+        words = f"the files of version {base.version}, which it is held against, changed meanwhile"
+        raise NotNowError(words)
+
+
+def _lies_there(side: Side) -> bool:
+    """Whether its files are what was loaded."""
+    return side.origin.fingerprint() == side.key.files
 
 
 def _named_set(origin: Origin) -> str:

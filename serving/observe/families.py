@@ -191,6 +191,21 @@ ROLLOUT_SHARE = Family(
     "gauge",
     "Part of the requests that a version under rollout is to answer (0 to 1).",
 )
+ROLLOUT_PHASE = Family(
+    "serving_rollout_phase",
+    "gauge",
+    "1 for the phase that each model's last rollout is in, or in which it ended.",
+)
+ROLLOUT_PROOF = Family(
+    "serving_rollout_proof",
+    "gauge",
+    "How much of the proof there is that a version under rollout is sound (0 to 1).",
+)
+ROLLOUT_DRIFT = Family(
+    "serving_rollout_drift",
+    "gauge",
+    "How far the distributions of outputs were from the other version's at the last look (0 to 1).",
+)
 ROLLOUT_OVERDUE = Family(
     "serving_rollout_overdue_seconds",
     "gauge",
@@ -310,6 +325,12 @@ STATISTICS_DROPPED = Family(
 )
 STATISTICS_MEMORY = Family(
     "serving_statistics_memory_bytes", "gauge", "Memory of all windows of statistics."
+)
+REQUEST_ANOMALIES = Family(
+    "serving_request_anomalies_total",
+    "counter",
+    "Features of requests that were not as the model's schema says, by type, and by mode: log,"
+    " reject.",
 )
 ANOMALIES_BEGUN = Family(
     "serving_feature_anomalies_total",

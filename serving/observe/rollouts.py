@@ -10,10 +10,14 @@ from serving.observe import families
 from serving.observe.families import Sample
 from serving.observe.prometheus import Exposition
 from serving.rollout.canary import Rollout
+from serving.rollout.evidence import missing
 
 
 def add_rollouts(exposition: Exposition, rollouts: Rollouts) -> None:
     exposition.add(families.ROLLOUT_SHARE, lambda: _shares(rollouts))
+    exposition.add(families.ROLLOUT_PHASE, lambda: _phases(rollouts))
+    exposition.add(families.ROLLOUT_PROOF, lambda: _proofs(rollouts))
+    exposition.add(families.ROLLOUT_DRIFT, lambda: _drifts(rollouts))
     exposition.add(families.ROLLOUT_OVERDUE, lambda: _overdue(rollouts))
     exposition.add(families.ROLLOUT_ENDED, lambda: _ended(rollouts))
 
@@ -27,6 +31,25 @@ def _under_way(rollouts: Rollouts) -> Iterator[tuple[dict[str, str], Rollout]]:
 def _shares(rollouts: Rollouts) -> Iterator[Sample]:
     for labels, one in _under_way(rollouts):
         yield labels, one.share / 100
+
+
+def _phases(rollouts: Rollouts) -> Iterator[Sample]:
+    for one in rollouts.all():
+        phase = one.phase.value.replace(" ", "_")
+        yield {"model": one.model, "version": str(one.candidate), "phase": phase}, 1
+
+
+def _proofs(rollouts: Rollouts) -> Iterator[Sample]:
+    for labels, one in _under_way(rollouts):
+        yield labels, 1 - missing(one.evidence, rollouts.rules_of(one.model))
+
+
+def _drifts(rollouts: Rollouts) -> Iterator[Sample]:
+    for labels, one in _under_way(rollouts):
+        drift = one.evidence.drift
+        for of, found in (("classes", drift.classes), ("scores", drift.scores)):
+            if found.last is not None:
+                yield {**labels, "of": of}, found.last.apart
 
 
 def _overdue(rollouts: Rollouts) -> Iterator[Sample]:

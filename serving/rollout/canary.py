@@ -43,8 +43,9 @@ class Rollout:
 
     ``step``: the place in ``steps.shares``; ``spent_s``, ``answered``: of this step, how long it
     lasted, pauses left out, and how many answers the canary gave. ``reason``: why it is where it
-    is. ``leaves_route``: it has ended because the route is somebody else's matter now. ``by``: who
-    started it; ``started``, ``changed``: seconds since the epoch.
+    is. ``leaves_route``: it has ended because the route is somebody else's matter now. ``holds``:
+    once it is promoted it has a weight, so that no other takes over by itself. ``by``: who started
+    it; ``started``, ``changed``: seconds since the epoch.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Rollout:
     answered: int = 0
     reason: str = ""
     leaves_route: bool = False
+    holds: bool = True
     started: float = 0.0
     changed: float = 0.0
     evidence: Evidence = NO_EVIDENCE
@@ -78,11 +80,12 @@ class Rollout:
     @property
     def weights(self) -> dict[int, int] | None:
         """What the model's route is to be divided by: once it is over the version that stays has
-        all, so that no other takes over by itself. None: as it is."""
+        all, so that no other takes over by itself; {}: it is not, for the one that was promoted
+        answers without. None: as it is."""
         if self.leaves_route:
             return None
         if self.phase is Phase.PROMOTED:
-            return {self.candidate: WHOLE}
+            return {self.candidate: WHOLE} if self.holds else {}
         if not self.under_way:
             return {self.base: WHOLE}
         return {self.base: WHOLE - self.share, self.candidate: self.share}
@@ -91,13 +94,14 @@ class Rollout:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Of a model, as it stands. ``held``: versions that may not answer, for their signature.
-    ``gone``: which of a rollout's versions are not there any more, and
-    why; ``failed``: version -> why it can't answer; ``weights``: of its route, as they were set
-    last, None while the last command about them is under way."""
+    ``gone``: which of a rollout's versions are not there any more, and why; ``unloaded``: those of
+    them by command; ``failed``: version -> why it can't answer; ``weights``: of its route, as they
+    were set last, None while the last command about them is under way."""
 
     ready: frozenset[int] = frozenset()
     held: frozenset[int] = frozenset()
     gone: Mapping[int, str] = field(default_factory=dict)
+    unloaded: frozenset[int] = frozenset()
     failed: Mapping[int, str] = field(default_factory=dict)
     pinned: int | None = None
     weights: Mapping[int, int] | None = None
@@ -145,10 +149,20 @@ def _ended(rollout: Rollout, facts: Facts, now: float) -> Rollout | None:
     if facts.weights is not None and facts.weights != rollout.weights:
         return left(rollout, _set_otherwise(facts.weights), now)
     if rollout.base in facts.gone:
-        return left(rollout, facts.gone[rollout.base], now)
+        return _without_base(rollout, facts, now)
     if rollout.candidate in facts.gone:
         return _to(rollout, Phase.ENDED, facts.gone[rollout.candidate], now)
     return None
+
+
+def _without_base(rollout: Rollout, facts: Facts, now: float) -> Rollout:
+    """What is not shown to be sound answers nobody for that: the base comes back, where only a
+    command took it, and not all of the model."""
+    why = facts.gone[rollout.base]
+    if rollout.base not in facts.unloaded or rollout.candidate in facts.gone:
+        return left(rollout, why, now)
+    reason = f"{why}: it is loaded again, for version {rollout.candidate} was not promoted"
+    return _to(rollout, Phase.ROLLED_BACK, reason, now)
 
 
 def _set_otherwise(weights: Mapping[int, int]) -> str:

@@ -16,7 +16,8 @@ from serving.step_shares import MOST_STEPS, why_no_steps
 from serving.strict import MOST, Strict, StrictError, few
 
 _FORM = 1
-# More than any gateway has under way or remembers; what is beyond is forgotten, the oldest first.
+# More than any gateway has under way or remembers: no more begin, and of those that have ended the
+# oldest are forgotten.
 MOST_ROLLOUTS = 1000
 _LARGEST = 2**63 - 1
 
@@ -59,13 +60,15 @@ class _Rollout(Strict):
     answered: _Count
     reason: _Text
     leaves_route: bool
+    holds: bool = True
     started: _Seconds
     changed: _Seconds
     evidence: _Evidence
 
 
 def document(rollouts: Mapping[str, Rollout]) -> dict[str, Any]:
-    """Of the last rollout of each model; of more than ``MOST_ROLLOUTS`` the newest."""
+    """Of the last rollout of each model; of more than ``MOST_ROLLOUTS`` those under way, and then
+    the newest."""
     kept = sorted(rollouts.values(), key=lambda one: (one.under_way, one.changed))
     return {"form": _FORM, "rollouts": [_fields(one) for one in kept[-MOST_ROLLOUTS:]]}
 
@@ -86,6 +89,7 @@ def _fields(one: Rollout) -> dict[str, Any]:
         "answered": one.answered,
         "reason": one.reason,
         "leaves_route": one.leaves_route,
+        "holds": one.holds,
         "started": one.started,
         "changed": one.changed,
         "evidence": _evidence_fields(one.evidence),
@@ -158,7 +162,7 @@ def _rollout_of(read: _Rollout) -> Rollout:
 
 _PLAIN = (
     *("model", "candidate", "base", "sticky", "by", "step", "spent_s", "answered"),
-    *("reason", "leaves_route", "started", "changed"),
+    *("reason", "leaves_route", "holds", "started", "changed"),
 )
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from serving.models.views import ModelView
 from serving.write_back.judgement import Judgement
 from serving.write_back.kept import Kept
-from serving.write_back.promotion import Promotion, routed
+from serving.write_back.promotion import Promotion, as_asked, routed
+from serving.write_back.terms import Terms
 
 # Promotions that are known, the last one of each model; the oldest go.
 MOST_PROMOTIONS = 2000
@@ -21,15 +22,37 @@ Key = tuple[str, int]
 
 class Book:
     """Safe from any thread. Promotions are kept before what changes them returns, judgements by
-    ``keep_judgements``."""
+    ``keep_judgements``. ``terms``: what they do not ask for any more is not written."""
 
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
+    def __init__(self, kept: Kept, terms: Terms) -> None:
+        self._kept, self._terms = kept, terms
         self._lock = threading.Lock()
-        self._promotions, judgements = kept.read()
+        self._promotions, judgements = self._read(kept)
         self._judgements = OrderedDict(judgements)
         # Of which what is kept is not what is known.
         self._unkept: set[Key] = set()
+
+    def _read(self, kept: Kept) -> tuple[dict[str, Promotion], dict[Key, Judgement]]:
+        promotions, judgements = kept.read()
+        terms = self._terms
+        asked = (as_asked(one, terms.alias, tags=bool(terms.tags)) for one in promotions.values())
+        known = {one.model: one for one in asked if one is not None}
+        return known, judgements if terms.verdicts else {}
+
+    def take_over(self, kept: Kept) -> list[str]:
+        """Keep all there from now on, with what another gateway has left there of what nothing is
+        known of here. The models of which it left a promotion."""
+        promotions, judgements = self._read(kept)
+        with self._lock:
+            self._kept = kept
+            taken = [model for model in promotions if model not in self._promotions]
+            for one in self._promotions.values():
+                kept.write_promotion(one)
+            self._promotions |= {model: promotions[model] for model in taken}
+            ours = self._judgements
+            self._judgements = OrderedDict(judgements) | ours
+            self._unkept |= ours.keys()
+        return taken
 
     # Promotions.
 
@@ -96,7 +119,8 @@ class Book:
             if self._judgements.get(key) is not one:
                 return False
             del self._judgements[key]
-        self._kept.forget_judgement(*key)
+            kept = self._kept
+        kept.forget_judgement(*key)
         return True
 
     def keep_judgements(self) -> list[Key]:

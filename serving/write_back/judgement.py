@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from serving.gates.verdict import Check, Verdict
+from serving.gates.verdict import Verdict
 
 # Of one verdict; what comes first are the checks that failed.
 MOST_METRICS = 200
-_LONGEST_KEY = 250
-# What MLflow takes in a metric's name beside letters and digits.
-_REFUSED = re.compile(r"[^\w\-. :/]+", re.ASCII)
-_ODD_PATH = re.compile(r"/{2,}|\.{2,}")
+# Of the three parts of a name that has 250 characters at most.
+_LONGEST_PART = 70
+# What every MLflow server takes in a metric's name beside letters and digits.
+_REFUSED = re.compile(r"[^\w\-. ]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ def judgement_of(model: str, version: int, run: str, verdict: Verdict) -> Judgem
 
 
 def _metrics(verdict: Verdict) -> Iterator[tuple[str, float]]:
-    """``gates/accuracy``, of a slice ``gates/accuracy/region:EU``; what the answering version has
-    under the same name with ``/answering`` behind it."""
+    """``gates/accuracy``, of a slice ``gates/slices/region/EU/accuracy``; what the answering
+    version has in the group ``answering`` there. A server may keep metrics as files: none is the
+    folder of another."""
     yield "gates/blessed", float(verdict.blessed)
     if verdict.by_person and not verdict.checks:
         return
@@ -46,14 +47,24 @@ def _metrics(verdict: Verdict) -> Iterator[tuple[str, float]]:
     yield "gates/examples", float(verdict.examples)
     yield "gates/seconds", round(verdict.seconds, 3)
     for check in sorted(verdict.checks, key=lambda one: one.passed):
-        name = _name(check)
-        for key, value in ((name, check.value), (f"{name}/answering", check.base)):
+        group, name = _group(check.slice), _part(check.name)
+        for key, value in (
+            (f"{group}/{name}", check.value),
+            (f"{group}/answering/{name}", check.base),
+        ):
             if value is not None and math.isfinite(value):
                 yield key, float(value)
 
 
-def _name(check: Check) -> str:
-    parts = ["gates", check.name, *([check.slice.replace("=", ":")] if check.slice else [])]
-    name = _REFUSED.sub("_", "/".join(parts))
-    # Room for what is put behind it.
-    return _ODD_PATH.sub("_", name)[: _LONGEST_KEY - len("/answering")]
+def _group(slice_: str) -> str:
+    """``slice_``: ``column=value``, "" for all examples."""
+    if not slice_:
+        return "gates"
+    column, _, value = slice_.partition("=")
+    return f"gates/slices/{_part(column)}/{_part(value)}"
+
+
+def _part(text: str) -> str:
+    """As a part of a path that leads nowhere else."""
+    part = _REFUSED.sub("_", text)[:_LONGEST_PART]
+    return part if part.strip(".") else "_"

@@ -38,7 +38,8 @@ def open_write_back(
         look.named,
         followed.source.hint,
     )
-    write_back = WriteBack(registry, terms, Book(Kept(state, followed.uri)), manager.view)
+    book = Book(Kept(state, followed.uri), terms)
+    write_back = WriteBack(registry, terms, book, manager.view)
     rollouts.listen(write_back.on_rollout)
     manager.on_change(write_back.on_change)
     manager.on_verdict(write_back.on_verdict)

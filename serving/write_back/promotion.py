@@ -97,6 +97,17 @@ def _ours(before: Promotion | None, alias: str) -> tuple[int | None, ...]:
     return (before.candidate, mark.before, *mark.expect)
 
 
+def as_asked(promotion: Promotion, alias: str, *, tags: bool) -> Promotion | None:
+    """One of an earlier life, of which nothing is written that the settings ask for no more; None:
+    nothing at all is."""
+    mark = promotion.alias
+    kept = mark if mark is not None and mark.name == alias else None
+    kept_tags = promotion.tags if tags else None
+    if kept is None and kept_tags is None:
+        return None
+    return replace(promotion, alias=kept, tags=kept_tags)
+
+
 def holder(view: ModelView) -> int | None:
     """The version that is to answer all, by command; None: no single one is named."""
     if view.pinned is not None:
@@ -211,22 +222,16 @@ class TagsStep:
 
 def tags_step(promotion: Promotion, mark: TagsMark, found: Mapping[str, str]) -> TagsStep:
     """``mark``: the promotion's; ``found``: the tags that the version has."""
-    if promotion.stands:
-        # After a try that was cut off some are set already.
-        known = mark.before or {key: found.get(key) for key in mark.wanted}
-        begun = replace(mark, before=known)
-        changes: dict[str, str | None] = {
-            key: value for key, value in mark.wanted.items() if found.get(key) != value
-        }
-        left: list[str] = []
-    else:
-        begun, known = mark, mark.before
-        changes = {
-            key: value
-            for key, value in known.items()
-            if found.get(key) == mark.wanted.get(key) != value
-        }
-        left = [k for k, v in known.items() if found.get(k) not in (v, mark.wanted.get(k))]
+    # After a try that was cut off some are set already.
+    known = mark.before or {key: found.get(key) for key in mark.wanted}
+    begun = replace(mark, before=known) if promotion.stands else mark
+    left = [key for key, was in known.items() if found.get(key) not in (was, mark.wanted.get(key))]
+    changes: dict[str, str | None] = {
+        key: mark.wanted.get(key) if promotion.stands else was
+        for key, was in known.items()
+        if key not in left
+    }
+    changes = {key: value for key, value in changes.items() if found.get(key) != value}
     words = _tag_words(promotion, changes, left)
     after = replace(promotion, tags=replace(begun, done=True))
     outcome = Outcome.WRITTEN if changes else Outcome.UNCHANGED

@@ -19,8 +19,10 @@ from serving.models.views import Changes, ModelView
 from serving.registry.mlflow.answers import RegisteredVersion
 from serving.registry.snapshot import Origin
 from serving.rollout.canary import Phase, Rollout
+from serving.state_dir import StateDir
 from serving.write_back.book import Book
 from serving.write_back.judgement import Judgement, judgement_of
+from serving.write_back.kept import Kept
 from serving.write_back.promotion import Outcome, Promotion, promoted
 from serving.write_back.terms import Terms
 from serving.write_back.writing import Calls, write_alias, write_judgement, write_tags
@@ -85,6 +87,9 @@ class WriteBack:
         self._last_failure: float | None = None
         self._last_error = ""
         self._calls: Calls | None = None
+        self._taken: StateDir | None = None
+        # What the server did not answer last, which may be what is wrong with it.
+        self._stuck: tuple[object, ...] = ()
         self._thread = threading.Thread(target=self._run, name="write-back", daemon=True)
 
     # From any thread.
@@ -100,6 +105,12 @@ class WriteBack:
         if self._thread.is_alive():
             self._thread.join(timeout)
         self._keep_judgements()
+
+    def take_state(self, state: StateDir) -> None:
+        """Go on with what another gateway has left there, and keep all there from now on. Waits for
+        nothing."""
+        self._taken = state
+        self._tell()
 
     def on_rollout(self, former: Rollout | None, rollout: Rollout) -> None:
         """A rollout is somewhere else than before. It is kept before this returns."""
@@ -164,6 +175,7 @@ class WriteBack:
     def _run(self) -> None:
         again = self._mono()
         while self._awaited(again):
+            self._take()
             self._keep_judgements()
             if self._in_turn and self._mono() < again:
                 continue
@@ -181,6 +193,15 @@ class WriteBack:
                 self._lock.wait(min(left, 3600.0))
             self._news = False
             return not self._stopping
+
+    def _take(self) -> None:
+        state, self._taken = self._taken, None
+        if state is None:
+            return
+        for model in self._book.take_over(Kept(state, self._registry.uri)):
+            # Its route may be another since.
+            if (view := self._view(model)) is not None:
+                self._book.route(model, view)
 
     def _keep_judgements(self) -> None:
         for key in self._book.keep_judgements():
@@ -204,10 +225,17 @@ class WriteBack:
         if not (promotions or judgements):
             return None
         calls = self._calls = self._calls or self._registry.connect()
-        work = [partial(self._write_promotion, calls, one) for one in promotions]
-        work += [partial(self._write_judgement, calls, one) for one in judgements]
+        work: dict[tuple[object, ...], Callable[[], None]] = {
+            (one.model,): partial(self._write_promotion, calls, one) for one in promotions
+        }
+        for one in judgements:
+            work[one.model, one.version] = partial(self._write_judgement, calls, one)
+        # Those behind it are not kept back by it for ever.
+        keys = list(work)
+        first = keys.index(self._stuck) + 1 if self._stuck in work else 0
         wrong: str | None = None
-        for do in work:
+        for key in keys[first:] + keys[:first]:
+            do = work[key]
             if self._stopping:
                 return wrong
             try:
@@ -216,6 +244,7 @@ class WriteBack:
                 # Of the others it says nothing.
                 wrong = wrong or str(error)
             except MlflowError:
+                self._stuck = key
                 raise
             except Exception as error:  # noqa: BLE001 - the others are written all the same
                 wrong = wrong or self._fault(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import queue
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -206,6 +207,32 @@ def test_a_client_keeps_its_version_while_a_canary_grows_whatever_names_its_key(
             _predicted(doors, user),
         }
         assert len(same) == 1, user
+
+
+def test_a_stream_that_was_there_before_the_key_was_keeps_its_version(doors: Doors) -> None:
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    stream = doors.stub.ModelStreamInfer(
+        iter(requests.get, None), timeout=60, metadata=[("x-user", "somebody")]
+    )
+
+    def version() -> int:
+        requests.put(oip.grpc_request("m", {"X": X}))
+        return int(next(stream).infer_response.model_version)
+
+    assert version() == 3
+    doors.route(weights={"1": 50, "2": 50}, sticky="x-user")
+    assert {version() for _ in range(20)} == {doors.by_grpc(x_user="somebody")[0]}
+    requests.put(None)
+
+
+def test_of_three_versions_one_that_grows_moves_nobody_between_the_others(doors: Doors) -> None:
+    doors.route(weights={"1": 60, "2": 35, "3": 5}, sticky="x-user")
+    before = {user: doors.by_grpc(x_user=user)[0] for user in USERS}
+    doors.route(weights={"1": 60, "2": 35, "3": 60})
+    after = {user: doors.by_grpc(x_user=user)[0] for user in USERS}
+    moved = {user for user in USERS if before[user] != after[user]}
+    assert len(moved) > 20
+    assert {after[user] for user in moved} == {3}
 
 
 def _predicted(doors: Doors, user: str) -> int:

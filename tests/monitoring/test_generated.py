@@ -48,6 +48,15 @@ def test_alerts_and_panels_ask_only_for_metrics_that_there_are(gateway: Gateway)
         assert names <= known, (what, names - known)
 
 
+def test_every_figure_of_rollouts_has_its_panel(gateway: Gateway) -> None:
+    known = set(re.findall(r"^# TYPE (\S+)", gateway.metrics_text(), re.MULTILINE))
+    shown = {name for expression in _expressions() for name in metric_names(expression)}
+    ours = {name for name in known if name.startswith("serving_rollout_")}
+    assert len(ours) == 6
+    also = {"serving_fallback_total", "serving_nonfinite_answers_total", "serving_route_total"}
+    assert ours | also <= shown
+
+
 def test_every_code_that_is_a_refusal_to_tracking_is_one_to_the_alert_and_the_panel() -> None:
     alert = next(rule["expr"] for rule in alerts() if rule["alert"] == "ServingRefusing")
     panel = next(text for text in _expressions() if "RESOURCE_EXHAUSTED" in text)

@@ -27,6 +27,10 @@ class PinsBefore:
         elif command.version != facts.target.pinned:
             self._before.setdefault(command.model, facts.target.pinned)
 
+    def waits(self, model: str) -> bool:
+        """Whether a pin of its may have to be taken back."""
+        return model in self._before
+
     def end(
         self, command: Command, outcome: Outcome | None, facts: Facts
     ) -> tuple[Outcome | None, SetDefault | None]:
@@ -39,9 +43,12 @@ class PinsBefore:
             return self._ended.pop(model), None
         if outcome is None or model not in self._before:
             return outcome, None
-        before = self._before.pop(model)
-        if outcome.ok or pinned is None or facts.shut_by_gates(pinned) is None:
+        if outcome.ok or pinned is None:
+            del self._before[model]
             return outcome, None
+        if facts.shut_by_gates(pinned) is None:
+            return outcome, None  # it may be loaded, and judged, at another try
+        before = self._before.pop(model)
         pin = "no version is" if before is None else f"version {before} is again"
         words = f"{outcome.message}; it is not pinned: {pin}"
         self._ended[model] = replace(outcome, message=words)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving.delivery.controller import ROLLOUTS
+from serving.delivery.keeping import ROLLOUTS
 from serving.delivery.requested import Start
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import AcceptVersion, SetDefault, SetRoute, UnloadModel
@@ -265,6 +266,38 @@ def test_a_pin_an_unload_and_other_weights_end_it_in_words(tmp_path: Path) -> No
             assert rig.weights == weights
 
 
+def test_a_base_that_is_unloaded_comes_back_before_what_is_not_shown_to_be_sound_answers_all(
+    rig: Rig,
+) -> None:
+    rig.start()
+    rig.world.order(UnloadModel("m", 1))
+    rig.turn()
+    assert rig.said == (
+        "rolled back 0 %: version 1 was unloaded by command: it is loaded again, for version 2 was"
+        " not promoted"
+    )
+    assert (rig.weights, rig.world.answers()) == ({1: 100}, 1)
+
+
+def test_a_base_that_is_unloaded_after_the_promotion_stays_away(rig: Rig) -> None:
+    rig.start()
+    rig.rollouts.change("m", "promote", "me")
+    rig.turn()
+    assert rig.world.outcome(UnloadModel("m", 1)).ok
+    rig.turn(10.0)
+    assert (rig.said, rig.weights) == ("promoted 100 %: promoted by me", {2: 100})
+    assert [one.number for one in rig.world.view().versions] == [2]
+
+
+def test_a_model_that_is_unloaded_as_a_whole_is_not_brought_back(rig: Rig) -> None:
+    rig.start()
+    rig.world.order(UnloadModel("m"))
+    rig.turn()
+    rig.turn(10.0)
+    assert rig.said.startswith("ended 0 %: version 1 was unloaded by command")
+    assert rig.world.view().versions == ()
+
+
 def test_a_pin_to_the_version_that_answers_gives_way_to_the_rollout(tmp_path: Path) -> None:
     rig = Rig(tmp_path, hold=False)
     assert rig.world.outcome(SetDefault("m", 1)).ok
@@ -432,6 +465,94 @@ def test_an_accepted_signature_lets_a_version_into_its_rollout_and_no_further(
     stays = 1 if end == "abort" else 2
     view = rig.world.view()
     assert (view.default, rig.weights, view.route.weights) == (stays, {stays: 100}, ((stays, 100),))
+
+
+def held_for_its_signature(folder: Path) -> Rig:
+    """Nothing divides the requests, and version 2 is all the same none that answers."""
+    rig = Rig(folder, hold=False)
+    rig.world.signatures = {"m/2": OTHER, "m/3": OTHER}
+    rig.publish(2)
+    rig.start()
+    assert rig.world.outcome(AcceptVersion("m", 2)).ok
+    assert rig.turn(1.0).phase is Phase.RUNNING
+    return rig
+
+
+def test_where_nothing_was_divided_before_nothing_is_after_the_promotion(tmp_path: Path) -> None:
+    rig = held_for_its_signature(tmp_path)
+    rig.rollouts.change("m", "promote", "me")
+    rig.turn(1.0)
+    assert (rig.said, rig.weights, rig.world.answers()) == (
+        "promoted 100 %: promoted by me",
+        {},
+        2,
+    )
+    rig.begin_anew()
+    rig.world.change()
+    rig.turn()
+    assert (rig.weights, rig.world.answers()) == ({}, 2)
+    # As the version policy has it.
+    rig.world.signatures = {"m/2": OTHER, "m/3": OTHER}
+    rig.publish(3)
+    assert rig.world.answers() == 3
+
+
+def test_one_that_was_promoted_keeps_a_weight_where_a_newer_one_waits(tmp_path: Path) -> None:
+    rig = held_for_its_signature(tmp_path)
+    rig.publish(3)
+    rig.rollouts.change("m", "promote", "me")
+    rig.turn(1.0)
+    assert (rig.weights, rig.world.answers()) == ({2: 100}, 2)
+
+
+def test_no_more_begin_than_are_kept_and_what_is_under_way_is_never_forgotten(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.delivery.controller.MOST_ROLLOUTS", 1)
+    for version in (1, 2):
+        rig.world.write("n", version)
+    rig.world.change()
+    assert rig.world.outcome(SetRoute("n", {1: 100, 2: 0})).ok
+    rig.start()
+    assert refused(rig, model="n").message == "1 rollouts are under way, the most that there can be"
+    rig.rollouts.change("m", "abort", "me")
+    rig.rollouts.begin(Start("n", 2))
+    assert [one.model for one in rig.rollouts.all()] == ["n"]
+
+
+def test_a_policys_rollout_waits_where_there_are_as_many_as_there_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path, hold=False, automatic=True)
+    rig.world.write("n", 1)
+    rig.world.change()
+    rig.settled("m")
+    monkeypatch.setattr("serving.delivery.controller.MOST_ROLLOUTS", 1)
+    rig.publish(2)
+    rig.turn()
+    rig.world.write("n", 2)
+    rig.world.change()
+    assert rig.settled("n") is None
+    rig.rollouts.change("m", "abort", "me")
+    found = rig.settled("n")
+    assert found is not None
+    assert found.candidate == 2
+
+
+def test_nobody_waits_for_the_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    def write(name: str, document: Any) -> bool:
+        # From another thread: the lock would keep it waiting.
+        asking = threading.Thread(target=lambda: told.append(rig.rollouts.of("m")), daemon=True)
+        asking.start()
+        asking.join(5.0)
+        return True
+
+    monkeypatch.setattr(rig.rollouts._keeping._state, "write", write)
+    rig.start()
+    assert told
+    assert told[-1] is not None
 
 
 def test_a_rollout_that_cannot_be_carried_out_stops_no_other(

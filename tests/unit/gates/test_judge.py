@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from onnx import numpy_helper
-from pyarrow import parquet
 
 from serving.cancellation import Cancellation
 from serving.execution.isolation.parent.process import Child, ChildDiedError
@@ -32,7 +30,8 @@ from serving.settings import Settings
 from serving.settings.gates import GatesSettings
 from tests import small_models
 from tests.bad_versions.models import coupled
-from tests.crash_models import divide_constants
+from tests.crash_models import divide_by_input, divide_constants
+from tests.unit.gates import odd_reader
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.normal(size=(4, 3)).astype(np.float32)
@@ -50,7 +49,7 @@ def softmax(weights: Any) -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def template() -> Iterator[None]:
     """Children are forked, as a gateway's are: their imports are paid for once."""
-    close = use_template([MODULE])
+    close = use_template([MODULE, odd_reader.__name__])
     yield
     close()
 
@@ -141,6 +140,23 @@ def test_one_whose_rows_are_coupled_is_where_those_of_the_answering_one_are_too(
     assert failed(judged(found)) == []
 
 
+def test_one_is_not_blamed_for_the_answering_version_that_ends_on_a_row_alone(home: Path) -> None:
+    """No client ever sent it alone: beside others the division is another (fact C1)."""
+    values = {"A": np.iinfo(np.int32).min, "B": -1}
+    inputs = tuple(
+        (name, "INT32", (4, 1), np.full((4, 1), value, np.int32).tobytes())
+        for name, value in values.items()
+    )
+    some = [Recorded(3, inputs, (Answered("Y", "int32", (4, 1), True),))]
+    small_models.write(home.parent, "m", divide_by_input("INT32"), 3)
+    subtract = divide_by_input("INT32")
+    subtract.graph.node[0].op_type = "Sub"
+    found = case(home, subtract, requests=some, base=subject(home, 3), base_version=3)
+    verdict = judged(found)
+    assert failed(verdict) == []
+    assert "the process ended with SIGFPE" in verdict.notes[0]
+
+
 def test_one_of_another_shape_is_not_by_generated_input_either(home: Path) -> None:
     wide = softmax(RNG.normal(size=(4, 5)).astype(np.float32))
     wide.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "k"
@@ -200,9 +216,8 @@ def test_a_set_that_no_reader_expected_blesses_nothing_and_is_not_read_again(
     home: Path,
 ) -> None:
     """A trouble that lasts is a verdict, not one to be tried again and again."""
-    table = pa.table({"x": pa.array([10**17], pa.timestamp("ms"))})
-    parquet.write_table(table, home / "e.parquet")
-    verdict = judged(case(home, softmax(WEIGHTS), replace(SET, data="e.parquet", slices=())))
+    (home / "e.odd").write_bytes(b"1")
+    verdict = judged(case(home, softmax(WEIGHTS), replace(SET, data="e.odd", slices=())))
     assert "it cannot be judged: an unexpected error" in verdict.words
     assert verdict.lasting
 
@@ -248,7 +263,8 @@ class ScriptedChild:
     def ask(self, message: dict[str, Any], fds: Any = (), timeout: float | None = None) -> Any:
         del fds, timeout
         self.asked.append(message)
-        answer = self.answers.get(message["do"], {"ok": True})
+        usual = {"checks": []} if message["do"] == "rows" else {"ok": True}
+        answer = self.answers.get(message["do"], usual)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -350,6 +366,7 @@ def test_what_can_not_be_timed_is_told_of(home: Path) -> None:
         ({"ready": ChildDiedError("SIGSEGV", 11, None)}, False),
         ({"replay": {"checks": [{"gate": "none"}], "counts": {}}}, True),
         ({"load": {"refused": {"reason": "the disk refused", "retry": "later"}}}, False),
+        ({"load": {"refused": {"nonsense": 1}}}, True),
     ],
 )
 def test_what_the_version_may_be_to_blame_for_is_told_from_the_moment(

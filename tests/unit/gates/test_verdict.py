@@ -108,3 +108,18 @@ def test_what_answered_last_is_kept_by_model(tmp_path: Path) -> None:
     for file in (tmp_path / ANSWERED).glob("*.json"):
         file.write_text('{"form": 1}')
     assert again.answered("m") is None
+
+
+def test_what_was_kept_in_memory_lies_in_a_directory_that_is_taken_over(tmp_path: Path) -> None:
+    theirs, blessed = key_of("m", 1, "a", "b", "c"), by_person(None, 1.0, "somebody", "seen")
+    Verdicts(StateDir(tmp_path)).write(theirs, Verdict(True, 2.0))
+    kept = Verdicts(StateDir(None, is_ours=False))
+    before, after = (key_of("m", n, "a", "b", "c") for n in (2, 3))
+    kept.write(before, blessed)
+    kept.keep_answered("m", Answered(2, "files", "contents"))
+    kept.take_over(StateDir(tmp_path))
+    assert kept.read(theirs) == Verdict(True, 2.0)
+    kept.write(after, blessed)
+    again = Verdicts(StateDir(tmp_path))
+    assert [again.read(key) for key in (before, after)] == [blessed, blessed]
+    assert again.answered("m") == Answered(2, "files", "contents")

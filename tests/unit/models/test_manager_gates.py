@@ -38,9 +38,14 @@ class FakeJudge:
     def __init__(self) -> None:
         self.said: dict[int, Any] = {}
         self.cases: list[Case] = []
+        # What else happens while a version is judged, once.
+        self.meanwhile: Callable[[], object] | None = None
 
     def __call__(self, case: Case, called_off: Callable[[], bool]) -> Verdict:
         self.cases.append(case)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         said = self.said.get(case.candidate.version, ())
         if isinstance(said, Exception):
             raise said
@@ -341,6 +346,34 @@ def test_new_files_of_one_that_answers_nobody_are_loaded_and_judged(
     assert [made.closed for made in world.made] == [True, True, False]
 
 
+@pytest.mark.parametrize("changed", [1, 2])
+def test_files_that_are_replaced_while_they_are_judged_bless_nothing(
+    world: GatedWorld, changed: int
+) -> None:
+    """The gates' process reads them from the disk: it may have seen the new ones."""
+    world.come(1)
+    world.judge.meanwhile = lambda: world.write("m", changed, "other weights")
+    world.write("m", 2)
+    world.tick()
+    for _ in range(8):
+        world.tick(1.01)
+        world.run_jobs()
+        if len(world.judge.cases) == 2:
+            break
+    world.tick()
+    assert world.verdicts == [(1, "BLESSED")]
+    assert world.answers() == 1
+    words = "its files changed on disk after it was loaded"
+    other = "the files of version 1, which it is held against, changed meanwhile"
+    assert (words if changed == 2 else other) in _gate_words(world, 2)
+
+
+def _gate_words(world: GatedWorld, version: int) -> list[str]:
+    slots = world.manager._slots.of("m")
+    told = [slot.gate_words for slot in slots if slot.version == version]
+    return [words.rpartition("judged: ")[2] for words in told]
+
+
 def test_new_files_under_a_number_wait_beside_the_former_ones(world: GatedWorld) -> None:
     world.come(1)
     former = world.made[-1]
@@ -532,6 +565,10 @@ def test_gates_are_counted_by_model_and_go_with_it(world: GatedWorld) -> None:
     assert set(gates.seconds()) == {"m"}
     world.come(3, NotNowError("no process"))
     assert set(gates.waiting()) == {"m"}
+    # One of which nothing is counted costs no look at the others.
+    before = gates.verdicts()
+    gates.forget("n")
+    assert gates.verdicts() is before
     assert world.outcome(UnloadModel("m")).ok
     assert (dict(gates.verdicts()), dict(gates.seconds())) == ({}, {})
 
@@ -558,6 +595,33 @@ def test_a_rollback_to_one_that_is_not_blessed_leaves_no_pin(
     world.settle()
     assert world.outcome(SetDefault("m", 1)).code is ErrorCode.FAILED_PRECONDITION
     assert (world.answers(), world.view().pinned) == (2, pinned)
+
+
+def test_a_pin_that_nobody_waits_for_any_more_is_taken_back_too(world: GatedWorld) -> None:
+    """Another command about the model took the place of it while its version was loaded."""
+    world.come(1)
+    world.come(2)
+    world.judge.said[1] = (BAD,)
+    world.configure("m", f"{GATED[:-1]}, p99_factor: 9}}")
+    world.change()
+    pin = world.manager.command(SetDefault("m", 1))
+    world.tick()
+    assert world.view().pinned == 1
+    load = world.manager.command(LoadModel("m", 1))
+    assert pin.wait(0) is not None
+    world.change()
+    assert load.wait(0) is not None
+    assert (world.answers(), world.view().pinned) == (2, None)
+    # And one that came true is what the next one goes back to.
+    for version, blessed in ((3, True), (4, False)):
+        world.come(version, *(() if blessed else (BAD,)))
+    pin = world.manager.command(SetDefault("m", 2))
+    world.manager.command(LoadModel("m", 2))
+    world.change()
+    assert world.view().pinned == 2
+    world.judge.said[1] = (BAD,)
+    assert not world.outcome(SetDefault("m", 1)).ok
+    assert world.view().pinned == 2
 
 
 def test_gates_of_a_parameter_change_without_a_load(world: GatedWorld) -> None:

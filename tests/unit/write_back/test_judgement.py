@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 import pytest
@@ -28,9 +29,9 @@ def test_figures_become_metrics_of_the_version_s_run() -> None:
         "gates/requests": 64.0,
         "gates/examples": 400.0,
         "gates/seconds": 0.0,
-        "gates/accuracy/region:EU": 0.5,
+        "gates/slices/region/EU/accuracy": 0.5,
         "gates/accuracy": 0.97,
-        "gates/accuracy/answering": 0.96,
+        "gates/answering/accuracy": 0.96,
     }
 
 
@@ -46,9 +47,26 @@ def test_names_are_such_as_mlflow_takes_and_few() -> None:
     one = judgement_of("m", 1, "run", Verdict(False, 5.0, checks))
     assert len(one.metrics) == MOST_METRICS
     for key, _ in one.metrics:
-        assert re.fullmatch(r"[\w\-. :/]{1,250}", key, re.ASCII)
-        assert "//" not in key
-        assert ".." not in key
+        assert re.fullmatch(r"[\w\-. /]{1,250}", key, re.ASCII)
+        assert posixpath.normpath(key) == key
+
+
+@pytest.mark.parametrize("value", ["", ".", "..", "a/./b", "a/", "/a", "a//b", "x" * 300])
+def test_names_may_be_paths_of_files(value: str) -> None:
+    """As a server with a store of files has them: such that lead elsewhere it refuses, all of them
+    together."""
+    slices = ["", f"region={value}", f"{value}=EU", f"accuracy={value}", "answering=accuracy"]
+    checks = tuple(
+        Check("quality", metric, True, slice=one, value=0.1, base=0.2)
+        for one in slices
+        for metric in ("accuracy", "f1")
+    )
+    keys = [key for key, _ in judgement_of("m", 1, "run", Verdict(True, 5.0, checks)).metrics]
+    assert len(keys) == 4 + 4 * len(slices)
+    for key in keys:
+        assert posixpath.normpath(key) == key
+        assert len(key) <= 250
+        assert not any(other.startswith(f"{key}/") for other in keys)
 
 
 def test_tags_that_would_have_a_version_taken_no_more_are_not_written() -> None:

@@ -188,6 +188,21 @@ def test_tags_are_set_and_set_back_but_for_those_that_somebody_set_since() -> No
     assert (outcome, one.waits) == (Outcome.LEFT_ALONE, False)
 
 
+def test_tags_that_somebody_set_while_it_was_taken_back_stay() -> None:
+    found = {"stage": "staging"}
+    one = promoted(ROLLOUT, "", {"stage": "production", "by": "us"}, None, None)
+    one, _ = tagged(found, one)
+    one, _ = tagged(found, routed(stood(one), view(pinned=2)))
+    assert found == {"stage": "staging"}
+    found["stage"] = "archived"
+    # In force again: the pin was taken away.
+    one, outcome = tagged(found, routed(one, view(v3=100)))
+    assert found == {"stage": "archived", "by": "us"}
+    assert outcome is Outcome.LEFT_ALONE
+    tagged(found, routed(one, view(pinned=2)))
+    assert found == {"stage": "archived"}
+
+
 def test_tags_of_a_try_that_was_cut_off_are_remembered_as_they_were() -> None:
     one = promoted(ROLLOUT, "", {"a": "1", "b": "1"}, None, None)
     assert one.tags is not None

@@ -81,15 +81,15 @@ class World:
         self.origins: dict[int, Origin] = {}
         self.begin_anew()
 
-    def begin_anew(self) -> WriteBack:
-        self.state = StateDir(self.folder)
+    def begin_anew(self, state: StateDir | None = None) -> WriteBack:
+        self.state = state or StateDir(self.folder)
         registry = Registry(
             "http://m", lambda: self.calls, self._registered, self._named, self._hint
         )
         self.back = WriteBack(
             registry,
             self.terms,
-            Book(Kept(self.state, "http://m")),
+            Book(Kept(self.state, "http://m"), self.terms),
             lambda model: self.view(),
             mono=lambda: self.now,
             wall=lambda: self.now,
@@ -211,6 +211,22 @@ def test_what_one_is_refused_keeps_no_other_back(tmp_path: Path) -> None:
     assert world.back.status().waiting == 1
 
 
+def test_what_the_server_never_answers_keeps_no_other_back_for_ever(tmp_path: Path) -> None:
+    """It may be the one thing that it fails on."""
+    world = World(tmp_path)
+    error = MlflowError("answered status 500, INTERNAL_ERROR")
+    world.calls.trouble = {"tags a": error, "tags c": error}
+    for model, version in (("a", 2), ("b", 3), ("c", 2)):
+        world.judged(version, True, model=model)
+    for _ in range(3):
+        world.back.attempt()
+    assert world.calls.tagged[3]["validation_status"] == "BLESSED"
+    assert world.back.status().waiting == 2
+    world.calls.trouble = {}
+    assert world.back.attempt() == float("inf")
+    assert world.back.status().waiting == 0
+
+
 def test_verdicts_are_a_tag_and_metrics_and_the_last_one_counts(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.judged(3, False)
@@ -316,3 +332,43 @@ def test_a_verdict_s_tag_that_somebody_else_set_stays(tmp_path: Path) -> None:
     assert said == (
         "NOT_BLESSED; tag 'validation_status' is 'approved': somebody else set it, and it stays"
     )
+
+
+def test_what_the_settings_ask_for_no_more_is_not_written(tmp_path: Path) -> None:
+    """Of a promotion of an earlier life, which a rollback takes back."""
+    world = World(tmp_path)
+    world.promote()
+    world.back.attempt()
+    world.terms = Terms(verdicts=True)
+    world.begin_anew()
+    world.route(pinned=2)
+    world.back.attempt()
+    assert world.calls.named == {"champion": 3}
+    assert world.calls.tagged[3] == {"stage": "production"}
+    world.terms = Terms("other", {"stage": "production"})
+    world.begin_anew()
+    world.route(pinned=2)
+    world.back.attempt()
+    assert world.calls.named == {"champion": 3}
+    assert world.calls.tagged[3] == {}
+
+
+def test_what_another_gateway_left_is_gone_on_with(tmp_path: Path) -> None:
+    """It was promoted there, and is taken back here; what was decided here is kept there."""
+    theirs = World(tmp_path)
+    theirs.promote()
+    theirs.back.attempt()
+    ours = World(tmp_path)
+    ours.calls = theirs.calls
+    ours.begin_anew(StateDir(None))
+    ours.judged(2, True)
+    ours.back.take_state(StateDir(tmp_path))
+    ours.back._take()
+    ours.route(pinned=2)
+    ours.back.stop()
+    third = World(tmp_path)
+    third.calls = theirs.calls
+    assert third.back.status().waiting == 2
+    third.back.attempt()
+    assert third.calls.named == {"champion": 2}
+    assert third.calls.tagged[2] == {"validation_status": "BLESSED"}

@@ -25,7 +25,7 @@ const LEFT: u32 = 4;
 pub(super) async fn run(
     shared: &Shared,
     mailbox: &Arc<Mailbox>,
-    whole: Whole,
+    whole: Whole<'_>,
     spare: Arc<Queue>,
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
@@ -38,12 +38,13 @@ pub(super) async fn run(
     let patience = patience(spare.stats().usual(), set, left);
     let bytes = whole.reservation.bytes();
     let mut again = Whole {
+        queue: spare.clone(),
         request: whole.request.clone(),
         encode: whole.encode,
         deadline: whole.deadline,
         reservation: whole.reservation.another(),
         destinations: whole.destinations.clone(),
-        steering: whole.steering.clone(),
+        steering: whole.steering,
         laid_out_by: whole.laid_out_by.clone(),
     };
     let failed = match within(patience, queued(shared, mailbox, whole, guard)).await {
@@ -56,6 +57,7 @@ pub(super) async fn run(
         // Its own version has left meanwhile.
         return if failed.code == ErrorCode::Expired {
             again.reservation.hold(bytes);
+            again.queue = guard.queue().unwrap_or(spare);
             queued(shared, mailbox, again, guard).await
         } else {
             Err(failed)
@@ -98,7 +100,7 @@ fn is_the_versions(word: ErrorCode) -> bool {
 }
 
 /// Whether the request's data, which may be laid out by another's signature, is what `queue` asks for.
-fn takes(queue: &Queue, whole: &Whole) -> bool {
+fn takes(queue: &Queue, whole: &Whole<'_>) -> bool {
     let model = &whole.request.model;
     let same = |by: &Arc<Queue>| check_same_inputs(model, by.signature(), queue.signature()).is_ok();
     whole.laid_out_by.as_ref().is_none_or(same)

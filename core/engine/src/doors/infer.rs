@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 pub use super::outcome::{OutcomeGuard, RequestHead, Routed};
 
 /// A decoded request, with what its answer is to look like, before it is checked and queued.
-pub struct DecodedRequest {
+pub struct DecodedRequest<'h> {
     pub request: InferRequest,
     pub encode: Encode,
     pub deadline: Option<Instant>,
     pub reservation: Reservation,
-    pub steering: Steering,
+    pub steering: Steering<'h>,
     /// Whether its data was laid out by the signature of the version that was resolved.
     pub by_signature: bool,
 }
@@ -46,7 +46,7 @@ pub fn deadline(
 pub async fn run(
     shared: &Shared,
     mailbox: &Arc<Mailbox>,
-    decoded: DecodedRequest,
+    decoded: DecodedRequest<'_>,
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
     let DecodedRequest { mut request, encode, deadline, mut reservation, steering, by_signature } = decoded;
@@ -55,9 +55,9 @@ pub async fn run(
         record.decoded(&request);
     }
     let form = encode.form;
-    let resolved = guard.resolve(steering::of(&request, &steering));
+    let resolved = guard.resolve(steering::of(&request, steering));
     let queue = resolved.map_err(|error| form.refusal(error, &request, None))?;
-    let laid_out_by = by_signature.then_some(queue);
+    let laid_out_by = by_signature.then(|| queue.clone());
     let mut destinations = Destinations::default();
     if request.uses_shared_memory() {
         let bringing = shared_tensors::bring(shared, request, deadline, reservation);
@@ -69,7 +69,7 @@ pub async fn run(
         prepare::check_filled(&request, reservation.max_message())?;
         reservation.take(converted)?;
     }
-    let whole = Whole { request, encode, deadline, reservation, destinations, steering, laid_out_by };
+    let whole = Whole { queue, request, encode, deadline, reservation, destinations, steering, laid_out_by };
     match guard.spare() {
         None => queued(shared, mailbox, whole, guard).await,
         Some(spare) => Box::pin(fallback::run(shared, mailbox, whole, spare, guard)).await,

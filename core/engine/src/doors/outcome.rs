@@ -224,6 +224,14 @@ impl<'a> OutcomeGuard<'a> {
         }
     }
 
+    /// The version that it is on, where there is one.
+    pub(super) fn queue(&self) -> Option<Arc<Queue>> {
+        match &self.place {
+            Place::On(resolved) => Some(resolved.queue.clone()),
+            Place::Unasked | Place::Nowhere => None,
+        }
+    }
+
     /// The version that answers where the one fails to which its draw fell.
     pub(super) fn spare(&self) -> Option<Arc<Queue>> {
         match &self.place {

@@ -1,40 +1,43 @@
 //! What a request's head says of who is to answer it: an alias, the version that a tester forces, the keys
 //! that routes keep their clients by.
 
+use crate::admission::Reservation;
 use crate::codec::{InferRequest, names};
 use crate::doors::Shared;
 use crate::error::{Error, Result};
-use crate::routes::{Key, Keys, Reference, Sticky};
+use crate::routes::{Keys, Reference};
 use http::{HeaderMap, HeaderName};
-use std::sync::Arc;
 
 /// Names the version that is to answer by another name.
 const ALIAS: HeaderName = HeaderName::from_static("x-serving-alias");
 /// Names a version, or an alias, that is to answer whatever the route says; for testers.
 const FORCED: HeaderName = HeaderName::from_static("x-serving-version");
 
-/// Most heads say nothing.
-pub type Steering = Option<Arc<Said>>;
+/// What a head says of it, and the head itself: routes look their keys up in it. A key is read by the table
+/// that says whose it is, when that is asked, for the head may have come long before, as a stream's has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Steering<'h> {
+    pub said: Option<&'h Said>,
+    pub headers: Option<&'h HeaderMap>,
+}
 
 #[derive(Debug, Default)]
 pub struct Said {
     alias: String,
     forced: String,
-    keys: Vec<(Sticky, Key)>,
 }
 
-/// Keys are read only where a route looks at them, the tester's header only where it is taken.
+/// Most heads say nothing. The tester's header is read only where it is taken.
 ///
 /// # Errors
 /// `BadRequest` for a name that came more than once, is no text or too long.
-pub fn read(shared: &Shared, headers: &HeaderMap) -> Result<Steering> {
+pub fn read(shared: &Shared, headers: &HeaderMap) -> Result<Option<Box<Said>>> {
     let alias = name(headers, &ALIAS)?;
     let forced = if shared.config.forced_version { name(headers, &FORCED)? } else { "" };
-    let keys = shared.routes.keys_in(headers);
-    if alias.is_empty() && forced.is_empty() && keys.is_empty() {
+    if alias.is_empty() && forced.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(Said { alias: alias.to_owned(), forced: forced.to_owned(), keys })))
+    Ok(Some(Box::new(Said { alias: alias.to_owned(), forced: forced.to_owned() })))
 }
 
 fn name<'h>(headers: &'h HeaderMap, header: &HeaderName) -> Result<&'h str> {
@@ -47,13 +50,37 @@ fn name<'h>(headers: &'h HeaderMap, header: &HeaderName) -> Result<&'h str> {
     names::name(&format!("header {header}"), text.trim())
 }
 
+/// Bytes of a head that are nobody's: most are smaller.
+const SMALL_HEAD: usize = 8 << 10;
+
+/// What the head of a request takes beyond that while its message comes and is answered, counted as long as
+/// what is returned.
+///
+/// # Errors
+/// `Full` where there is no room for it now, `TooLarge` where there never is.
+pub fn counted(headers: &HeaderMap, reserve: impl FnOnce() -> Reservation) -> Result<Option<Reservation>> {
+    let Some(more) = head_bytes(headers).checked_sub(SMALL_HEAD) else { return Ok(None) };
+    let mut held = reserve();
+    held.take(more)?;
+    Ok(Some(held))
+}
+
+/// What a head takes that waits for its message.
+pub fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER).sum()
+}
+
+/// Of a header beside its name and value: its places in a table that is half empty, and what holds
+/// both. Measured: 290.
+const HEADER: usize = 288;
+
 /// What a request names, with what its head says; before it is decoded it has no parameters.
 pub fn reference<'a>(
     (model, version): (&'a str, &'a str),
-    steering: &'a Steering,
+    steering: Steering<'a>,
     request: Option<&'a InferRequest>,
 ) -> Reference<'a> {
-    let said = steering.as_deref();
+    let said = steering.said;
     let own = request.map_or("", InferRequest::alias);
     let alias = if own.is_empty() { said.map_or("", |said| &said.alias) } else { own };
     Reference {
@@ -61,26 +88,24 @@ pub fn reference<'a>(
         version,
         alias,
         forced: said.map_or("", |said| &said.forced),
-        keys: Keys {
-            head: said.map_or(&[], |said| &said.keys),
-            parameters: request.map_or(&[], |request| &request.parameters),
-        },
+        keys: Keys { head: steering.headers, parameters: request.map_or(&[], |request| &request.parameters) },
     }
 }
 
 /// What a decoded request names.
-pub fn of<'a>(request: &'a InferRequest, steering: &'a Steering) -> Reference<'a> {
+pub fn of<'a>(request: &'a InferRequest, steering: Steering<'a>) -> Reference<'a> {
     reference((&request.model, &request.version), steering, Some(request))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Budget;
     use crate::codec::Parameter;
     use crate::doors::Config;
     use crate::doors::test_config::config;
     use crate::error::ErrorCode;
-    use crate::routes::Route;
+    use crate::routes::Key;
     use http::HeaderValue;
 
     fn headers(all: &[(&'static str, &[u8])]) -> HeaderMap {
@@ -102,8 +127,8 @@ mod tests {
         let said = headers(&[("x-serving-version", b"4"), ("x-serving-alias", b" champion ")]);
         for (forced_version, forced) in [(true, "4"), (false, "")] {
             let shared = Shared::new(Config { forced_version, ..config() });
-            let steering = read(&shared, &said).unwrap();
-            let asked = reference(("m", ""), &steering, None);
+            let read = read(&shared, &said).unwrap();
+            let asked = reference(("m", ""), steering(&read, &said), None);
             assert_eq!((asked.alias, asked.forced), ("champion", forced));
         }
     }
@@ -123,19 +148,38 @@ mod tests {
         }
     }
 
+    fn steering<'h>(read: &'h Option<Box<Said>>, headers: &'h HeaderMap) -> Steering<'h> {
+        Steering { said: read.as_deref(), headers: Some(headers) }
+    }
+
     #[test]
-    fn a_parameter_goes_before_a_header_and_keys_are_those_that_routes_look_at() {
+    fn a_parameter_goes_before_a_header_and_keys_are_in_the_head() {
         let shared = Shared::new(config());
-        let route = Route { sticky: Some("x-user".into()), ..Route::default() };
-        shared.publish(vec![("m".into(), route)], &[]);
-        let said = headers(&[("x-user", b"somebody"), ("x-other", b"b"), ("x-serving-alias", b"head")]);
-        let steering = read(&shared, &said).unwrap();
+        let said = headers(&[("x-user", b"somebody"), ("x-serving-alias", b"head")]);
+        let read = read(&shared, &said).unwrap();
         let own = Parameter { name: "alias".into(), value: "own".into() };
         let request = InferRequest { model: "m".into(), parameters: vec![own], ..InferRequest::default() };
-        let asked = of(&request, &steering);
+        let asked = of(&request, steering(&read, &said));
         assert_eq!((asked.model, asked.version, asked.alias), ("m", "", "own"));
         assert_eq!(asked.keys.named("x-user"), Some(Key::of(b"somebody")));
         assert_eq!(asked.keys.named("x-other"), None);
-        assert_eq!(reference(("m", ""), &steering, None).alias, "head");
+        assert_eq!(reference(("m", ""), steering(&read, &said), None).alias, "head");
+    }
+
+    #[test]
+    fn a_large_head_counts_as_long_as_it_is_kept() {
+        let budget = Budget::new(1 << 20);
+        let small = headers(&[("x-user", b"a"), ("accept", b"b")]);
+        assert!(counted(&small, || budget.reserve()).unwrap().is_none());
+        let mut large = HeaderMap::new();
+        for number in 0..1000 {
+            large.insert(HeaderName::try_from(format!("x-{number}")).unwrap(), HeaderValue::from_static("a"));
+        }
+        let held = counted(&large, || budget.reserve()).unwrap();
+        assert_eq!(budget.used(), head_bytes(&large) - SMALL_HEAD);
+        drop(held);
+        assert_eq!(budget.used(), 0);
+        let none = Budget::new(1000);
+        assert_eq!(counted(&large, || none.reserve()).unwrap_err().code, ErrorCode::TooLarge);
     }
 }

@@ -5,6 +5,7 @@ use crate::codec::json::InferAnswer;
 use crate::codec::{InferRequest, InputTensor, Payload};
 use crate::doors::Shared;
 use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
+use crate::doors::steering::Steering;
 use crate::doors::test_config::config;
 use crate::error::{Error, ErrorCode};
 use crate::fields::Value;
@@ -111,7 +112,7 @@ impl World {
                 encode,
                 deadline: None,
                 reservation,
-                steering: None,
+                steering: Steering::default(),
                 by_signature: false,
             };
             let outcome = infer::run(&shared, &Mailbox::new(), decoded, &mut guard).await;

@@ -22,24 +22,32 @@ pub(super) fn any() -> u64 {
     random()
 }
 
-/// The version to which `draw` falls when each has its weight's part of all numbers, in the order
-/// given; `None` where nothing weighs anything. Of two versions, one whose weight grows keeps
-/// every draw that it had.
+/// Makes the numbers of versions others than those by which shadows are chosen.
+const LOTS: u64 = 0x5851_f42d_4c95_7f2d;
+
+/// The version to which `draw` falls when each has its weight's part of all numbers; `None` where nothing
+/// weighs anything.
+///
+/// Each version has a lot of its own for each draw, which its weight divides, and the smallest is drawn
+/// (weighted rendezvous hashing; with exponentially distributed lots each wins with its weight's share of
+/// all). A weight that grows makes that version's lots smaller and changes no other's: so whatever
+/// number of versions there are, draws move to it and between no others.
 pub fn choose(weights: &[(u64, u32)], draw: u64) -> Option<u64> {
-    let total: u64 = weights.iter().map(|&(_, weight)| u64::from(weight)).sum();
-    let mut at = part(draw, total);
-    for &(version, weight) in weights {
-        match at.checked_sub(u64::from(weight)) {
-            None => return Some(version),
-            Some(rest) => at = rest,
-        }
-    }
-    None
+    let mut heavy = weights.iter().filter(|&&(_, weight)| weight > 0).copied();
+    let first = heavy.next()?;
+    let Some(second) = heavy.next() else { return Some(first.0) };
+    let lots = [first, second].into_iter().chain(heavy).map(|(version, weight)| {
+        let lot = lot(draw, version) / f64::from(weight);
+        (lot, version)
+    });
+    lots.min_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, version)| version)
 }
 
-/// Where `draw` lies among `total` equal parts of all numbers.
-fn part(draw: u64, total: u64) -> u64 {
-    u64::try_from((u128::from(draw) * u128::from(total)) >> u64::BITS).unwrap_or(0)
+/// Exponentially distributed over all draws, more than 0.
+fn lot(draw: u64, version: u64) -> f64 {
+    // 53 bits, in the midst of their steps: never 0 or 1.
+    let high = (mix(draw ^ mix(version ^ LOTS)) >> 11) as f64;
+    -((high + 0.5) * (0.5 / (1_u64 << 52) as f64)).ln()
 }
 
 /// Whether a copy of the request that drew `draw` goes to the shadow `version`, which gets the
@@ -55,17 +63,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    /// As many draws as `of`, evenly spread over all numbers.
-    fn draws(of: u64) -> impl Iterator<Item = u64> {
-        (0..of).map(move |i| u64::try_from((u128::from(i) << u64::BITS) / u128::from(of)).unwrap() + 1)
-    }
-
-    fn counted(weights: &[(u64, u32)], draws: impl Iterator<Item = u64>) -> BTreeMap<u64, u64> {
-        let mut found = BTreeMap::new();
-        for draw in draws {
-            *found.entry(choose(weights, draw).unwrap()).or_default() += 1;
-        }
-        found
+    fn draws(count: u64) -> impl Iterator<Item = u64> {
+        (0..count).map(|number| mix(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
     fn weights() -> impl Strategy<Value = Vec<(u64, u32)>> {
@@ -75,25 +74,59 @@ mod tests {
     }
 
     proptest! {
+        /// Within six standard deviations of what dice would give.
         #[test]
         fn each_version_gets_its_weights_part_and_nothing_where_it_weighs_nothing(all in weights()) {
-            let total = all.iter().map(|&(_, weight)| u64::from(weight)).sum();
-            let expected: BTreeMap<_, _> =
-                all.iter().filter(|(_, weight)| *weight > 0).map(|&(v, weight)| (v, u64::from(weight))).collect();
-            prop_assert_eq!(counted(&all, draws(total)), expected);
+            const DRAWS: u64 = 5000;
+            let total: u32 = all.iter().map(|&(_, weight)| weight).sum();
+            let mut found = BTreeMap::<u64, u64>::new();
+            for draw in draws(DRAWS) {
+                *found.entry(choose(&all, draw).unwrap()).or_default() += 1;
+            }
+            for &(version, weight) in &all {
+                let share = f64::from(weight) / f64::from(total);
+                let expected = share * DRAWS as f64;
+                let off = (found.get(&version).copied().unwrap_or(0) as f64 - expected).abs();
+                prop_assert!(off <= 6.0 * (expected * (1.0 - share)).sqrt(), "{version}: {off} off {expected}");
+            }
+        }
+
+        /// However many there are: nobody changes places between the others.
+        #[test]
+        fn a_weight_that_grows_moves_draws_to_its_version_only(all in weights(), draw: u64, at in 0..6usize, more in 1..100u32) {
+            let mut grown = all.clone();
+            let at = at % grown.len();
+            grown[at].1 += more;
+            let (before, after) = (choose(&all, draw), choose(&grown, draw));
+            prop_assert!(before == after || after == Some(grown[at].0));
+            // And one that shrinks gives its own away, and no others.
+            prop_assert!(before == after || before != Some(grown[at].0));
+        }
+
+        /// A version that comes takes its part from each of the others.
+        #[test]
+        fn a_version_that_comes_moves_draws_to_itself_only(all in weights(), draw: u64, weight in 1..100u32) {
+            let mut more = all.clone();
+            more.push((99, weight));
+            let after = choose(&more, draw);
+            prop_assert!(after == choose(&all, draw) || after == Some(99));
+        }
+
+        /// 95 and 5 become 90 and 10: the one grows, the other shrinks.
+        #[test]
+        fn a_version_whose_share_grows_keeps_every_draw_it_had(draw: u64, small in 0..=100u32, more in 0..=100u32) {
+            let large = small.max(more);
+            for canary in [1, 3] {
+                let of = |weight: u32| choose(&[(2, 100 - weight), (canary, weight)], draw);
+                prop_assert!(of(small.min(more)) != Some(canary) || of(large) == Some(canary));
+            }
         }
 
         #[test]
-        fn a_version_whose_weight_grows_keeps_every_draw_it_had(draw: u64, small in 0..=100u32, more in 0..=100u32) {
-            let large = small.max(more);
-            for canary in [1, 3] {
-                let of = |weight: u32| {
-                    let mut both = [(2, 100 - weight), (canary, weight)];
-                    both.sort_unstable();
-                    choose(&both, draw)
-                };
-                prop_assert!(of(small.min(more)) != Some(canary) || of(large) == Some(canary));
-            }
+        fn neither_order_nor_scale_change_a_draw(all in weights(), draw: u64, scale in 1..50u32) {
+            let mut other: Vec<_> = all.iter().map(|&(version, weight)| (version, weight * scale)).collect();
+            other.reverse();
+            prop_assert_eq!(choose(&other, draw), choose(&all, draw));
         }
 
         #[test]
@@ -114,7 +147,8 @@ mod tests {
     fn nothing_is_chosen_where_nothing_weighs() {
         assert_eq!(choose(&[], 7), None);
         assert_eq!(choose(&[(1, 0), (2, 0)], u64::MAX), None);
-        assert_eq!(choose(&[(1, u32::MAX), (2, u32::MAX)], u64::MAX), Some(2));
+        assert_eq!(choose(&[(1, 0), (2, u32::MAX)], u64::MAX), Some(2));
+        assert!([0, 1, u64::MAX].into_iter().all(|draw| choose(&[(1, 1), (2, u32::MAX)], draw).is_some()));
     }
 
     /// Keys that are much alike, as users' numbers are, fall as even as dice would.

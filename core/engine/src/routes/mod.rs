@@ -18,8 +18,6 @@ pub use crate::stats::Why;
 
 use crate::error::Result;
 use arc_swap::ArcSwap;
-use http::HeaderMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Debug, Default)]
@@ -27,8 +25,6 @@ pub struct Routes {
     table: ArcSwap<Table>,
     /// Held by who makes the next table of this one.
     publishing: Mutex<()>,
-    /// Whether any route looks at keys: else nobody need read them.
-    sticky: AtomicBool,
 }
 
 impl Routes {
@@ -37,24 +33,11 @@ impl Routes {
     pub fn publish(&self, changed: Vec<(String, Route)>, gone: &[String]) {
         let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let table = self.table.load().with(changed, gone);
-        self.sticky.store(table.is_sticky(), Ordering::Relaxed);
         self.table.store(Arc::new(table));
     }
 
     pub fn table(&self) -> Arc<Table> {
         self.table.load_full()
-    }
-
-    pub fn is_sticky(&self) -> bool {
-        self.sticky.load(Ordering::Relaxed)
-    }
-
-    /// The values in `headers` that routes keep their clients by.
-    pub fn keys_in(&self, headers: &HeaderMap) -> Vec<(Sticky, Key)> {
-        if !self.sticky.load(Ordering::Relaxed) {
-            return Vec::new();
-        }
-        self.table.load().keys_in(headers)
     }
 
     /// Who answers. To be asked once a request.

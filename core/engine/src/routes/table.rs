@@ -1,13 +1,10 @@
 //! The immutable table: what answers what. A table with a few other routes than another shares all
 //! the rest with it, so that a change costs what changed and not what there is.
 
-use super::draw::Key;
-use super::key::{Names, Sticky};
 use super::route::{RETRY, Resolved, Route};
 use super::version::{Reference, alias, parse_version};
 use super::words;
 use crate::error::{Error, ErrorCode, Result};
-use http::HeaderMap;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -22,8 +19,6 @@ pub struct Table {
     parts: Box<[Arc<Part>]>,
     hasher: RandomState,
     len: usize,
-    /// What routes keep their clients by.
-    sticky: Names,
     /// Nobody has said yet which models there are.
     starting: bool,
 }
@@ -32,7 +27,7 @@ impl Default for Table {
     fn default() -> Self {
         let empty = Arc::new(Part::new());
         let parts = (0..PARTS).map(|_| empty.clone()).collect();
-        Table { parts, hasher: RandomState::new(), len: 0, sticky: Names::default(), starting: true }
+        Table { parts, hasher: RandomState::new(), len: 0, starting: true }
     }
 }
 
@@ -51,19 +46,12 @@ impl Table {
     }
 
     fn put(&mut self, model: String, route: Route) {
-        self.sticky.add(route.sticky.as_ref());
         let before = self.part(&model).insert(model, Arc::new(route));
-        match before {
-            Some(before) => self.sticky.take(before.sticky.as_ref()),
-            None => self.len += 1,
-        }
+        self.len += usize::from(before.is_none());
     }
 
     fn remove(&mut self, model: &str) {
-        if let Some(before) = self.part(model).remove(model) {
-            self.sticky.take(before.sticky.as_ref());
-            self.len -= 1;
-        }
+        self.len -= usize::from(self.part(model).remove(model).is_some());
     }
 
     /// A part that is this table's alone.
@@ -88,14 +76,6 @@ impl Table {
     /// In no order.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.parts.iter().flat_map(|part| part.values().map(|route| &**route))
-    }
-
-    pub(super) fn is_sticky(&self) -> bool {
-        !self.sticky.is_empty()
-    }
-
-    pub(super) fn keys_in(&self, headers: &HeaderMap) -> Vec<(Sticky, Key)> {
-        self.sticky.keys_in(headers)
     }
 
     pub(super) fn resolve(&self, asked: Reference<'_>, drawn: Option<u64>) -> Result<Resolved> {

@@ -9,6 +9,7 @@ use crate::doors::infer::{self, DecodedRequest};
 use crate::error::Result;
 use crate::offload::Job;
 use crate::stop::{NEVER, Stop};
+use http::HeaderMap;
 use std::time::Instant;
 
 /// Larger messages are decoded off the I/O thread: they may consist of tiny fields.
@@ -18,13 +19,13 @@ const DECODE_INLINE: usize = 1 << 20;
 ///
 /// # Errors
 /// Those of decompressing and decoding it.
-pub async fn decode(
+pub async fn decode<'h>(
     shared: &Shared,
     messages: &Messages,
-    head: &Head,
+    (head, headers): (&'h Head, &'h HeaderMap),
     message: Message,
     started: Instant,
-) -> Result<DecodedRequest> {
+) -> Result<DecodedRequest<'h>> {
     let encoding = head.answer_encoding(shared, message.compressed);
     // The RPC's time began with its head, also for a late message of a stream.
     let left = head.timeout.map(|t| t.saturating_sub(started.saturating_duration_since(head.started)));
@@ -41,6 +42,6 @@ pub async fn decode(
     reservation.take(request.owned_bytes())?;
     let deadline = infer::deadline(shared, started, left, request.timeout_us);
     let encode = Encode { form: messages.form, encoding };
-    let steering = head.steering.clone();
+    let steering = head.steering(headers);
     Ok(DecodedRequest { request, encode, deadline, reservation, steering, by_signature: false })
 }

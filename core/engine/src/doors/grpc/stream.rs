@@ -4,7 +4,7 @@
 use super::decode::decode;
 use super::services::Streamed;
 use super::wire::answer::{self, GrpcBody};
-use super::wire::request::{Head, OPEN_STREAM};
+use super::wire::request::{Head, OPEN_STREAM, head_bytes};
 use crate::codec::compression::Encoding;
 use crate::codec::{AnswerHead, InferRequest, frame};
 use crate::doors::body::{Message, Messages as Reader};
@@ -20,7 +20,7 @@ use crate::stats::Protocol;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub fn open(
     busy: Busy,
 ) -> Response<GrpcBody> {
     let mut open = request.body().budget().reserve();
-    if let Err(error) = open.take(OPEN_STREAM) {
+    if let Err(error) = open.take(OPEN_STREAM + head_bytes(request.headers())) {
         return answer::failure(&error, head.request_id.as_deref());
     }
     let (frames, mut response) = answer::stream(UNREAD, head.request_id.as_deref());
@@ -59,11 +59,13 @@ pub fn open(
         let (_in_flight, _busy, _open) = (io.shared.enter(), busy, open);
         let called = Called { name, streamed };
         let parent = Context::from_headers(request.headers());
-        let body = request.into_body();
+        let (parts, body) = request.into_parts();
         let budget = body.budget().clone();
         let ahead = ReadAhead::new(body);
         let incoming = Reader::new(ahead.clone(), budget);
-        let outcome = ahead.beside(serve(&io, &called, &head, parent, incoming, &frames, errors_end)).await;
+        let outcome = ahead
+            .beside(serve(&io, &called, (&head, &parts.headers), parent, incoming, &frames, errors_end))
+            .await;
         // A client that left reads no trailers.
         let _ = frames.send(Frame::trailers(answer::trailers(outcome))).await;
     });
@@ -73,7 +75,7 @@ pub fn open(
 async fn serve(
     io: &Arc<Io>,
     called: &Called,
-    head: &Head,
+    head: (&Head, &HeaderMap),
     parent: Option<Context>,
     incoming: Reader<ReadAhead>,
     frames: &mpsc::Sender<Frame<Bytes>>,
@@ -157,7 +159,7 @@ async fn send(
 async fn answer(
     io: Arc<Io>,
     called: &Called,
-    head: &Head,
+    (head, headers): (&Head, &HeaderMap),
     parent: Option<Context>,
     message: Message,
 ) -> StreamAnswer {
@@ -169,7 +171,7 @@ async fn answer(
     if let Some(record) = guard.record() {
         record.received(message.data.len());
     }
-    let decoded = decode(shared, &called.streamed.messages, head, message, started).await;
+    let decoded = decode(shared, &called.streamed.messages, (head, headers), message, started).await;
     let (outcome, id, model, version) = match decoded {
         Ok(decoded) => {
             let InferRequest { id, model, version, .. } = &decoded.request;

@@ -12,7 +12,7 @@ use crate::doors::body::{Message, Messages as Reader};
 use crate::doors::calls::Call;
 use crate::doors::incoming::Incoming;
 use crate::doors::infer::{self, OutcomeGuard};
-use crate::doors::{Io, Shared, put_trace, text_headers, within};
+use crate::doors::{Io, Shared, put_trace, steering, text_headers, within};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use crate::observe::{Origin, trace};
@@ -67,11 +67,14 @@ async fn infer_once(
     guard: &mut OutcomeGuard<'_>,
 ) -> std::result::Result<Answer, (Error, Arc<str>)> {
     let nameless = |error| (error, Arc::default());
-    let message = message(&io.shared, request.into_body(), usize::MAX).await.map_err(nameless)?;
+    let (parts, body) = request.into_parts();
+    let _beside = steering::counted(&parts.headers, || body.budget().reserve()).map_err(nameless)?;
+    let message = message(&io.shared, body, usize::MAX).await.map_err(nameless)?;
     if let Some(record) = guard.record() {
         record.received(message.data.len());
     }
-    let decoded = decode(&io.shared, messages, head, message, head.started).await.map_err(nameless)?;
+    let decoded = decode(&io.shared, messages, (head, &parts.headers), message, head.started).await;
+    let decoded = decoded.map_err(nameless)?;
     let model = decoded.request.model.clone();
     infer::run(&io.shared, &io.mailbox, decoded, guard).await.map_err(|error| (error, model))
 }

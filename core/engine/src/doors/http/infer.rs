@@ -24,7 +24,7 @@ use crate::stats::Protocol as Door;
 use crate::stop::Stop;
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ struct Asked<'a> {
     bodies: &'static Bodies,
     /// Beside the parameters of its body.
     reference: Reference<'a>,
-    steering: &'a Steering,
+    steering: Steering<'a>,
 }
 
 pub async fn answer(
@@ -53,26 +53,29 @@ pub async fn answer(
     busy: &Busy,
 ) -> Response<Full<Bytes>> {
     let shared = &io.shared;
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
     let mut guard = {
         let request_head = RequestHead {
             protocol: Door::Http,
             started,
             method: "POST",
-            path: request.uri().path(),
+            path: parts.uri.path(),
             request_id: client_id,
-            replayed: request.headers().contains_key(ids::REPLAY),
+            replayed: headers.contains_key(ids::REPLAY),
         };
-        OutcomeGuard::open(shared, request_head, || Context::from_headers(request.headers()))
+        OutcomeGuard::open(shared, request_head, || Context::from_headers(headers))
     };
     guard.named(&named.model);
-    let is_event = bodies.events && cloud_event::is_event(request.headers());
-    let read = steering::read(shared, request.headers());
-    let (steering, misled) = read.map_or_else(|error| (None, Some(error)), |steering| (steering, None));
-    let reference = steering::reference((&named.model, &named.version), &steering, None);
-    let asked = Asked { bodies, reference, steering: &steering };
+    let is_event = bodies.events && cloud_event::is_event(headers);
+    let read = steering::read(shared, headers);
+    let (said, misled) = read.map_or_else(|error| (None, Some(error)), |said| (said, None));
+    let steering = Steering { said: said.as_deref(), headers: Some(headers) };
+    let reference = steering::reference((&named.model, &named.version), steering, None);
+    let asked = Asked { bodies, reference, steering };
     let outcome = match misled {
         Some(error) => Err(error),
-        None => infer_once(io, asked, request, &mut guard, busy).await,
+        None => infer_once(io, asked, (headers, body), &mut guard, busy).await,
     };
     let outcome = outcome.map_err(|error| protocol.told(error));
     if outcome.is_err() {
@@ -101,17 +104,18 @@ pub async fn answer(
 async fn infer_once(
     io: &Io,
     asked: Asked<'_>,
-    request: Request<&mut Incoming>,
+    (headers, body): (&HeaderMap, &mut Incoming),
     guard: &mut OutcomeGuard<'_>,
     busy: &Busy,
 ) -> Result<Answer> {
     let shared = &io.shared;
     let Asked { bodies, reference, steering } = asked;
-    let head = (bodies.head)(request.headers())?;
-    let accepts = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    let head = (bodies.head)(headers)?;
+    let accepts = headers.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
     let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
     let deadline = infer::deadline(shared, guard.started(), None, 0);
-    let (data, reservation) = read(shared, request, deadline, busy).await?;
+    let _beside = steering::counted(headers, || body.budget().reserve())?;
+    let (data, reservation) = read(shared, (headers, body), deadline, busy).await?;
     if let Some(record) = guard.record() {
         record.received(data.len());
     }
@@ -127,7 +131,6 @@ async fn infer_once(
     }
     let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
     let encode = Encode { form, encoding };
-    let steering = steering.clone();
     let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, steering, by_signature };
     infer::run(shared, &io.mailbox, decoded, guard).await
 }

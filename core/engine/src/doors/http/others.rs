@@ -104,8 +104,9 @@ async fn call(
     let mut beside = request.body().budget().reserve();
     beside.take(calls::text_bytes(&headers))?;
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
+    let (parts, body) = request.into_parts();
     let limit = infer::deadline(shared, started, None, 0);
-    let (data, held) = read(shared, request, limit, busy).await?;
+    let (data, held) = read(shared, (&parts.headers, body), limit, busy).await?;
     drop(beside);
     let (mut call, answer) = Call::new((Door::Http, method), path, headers, data, held)?;
     call.request_id = client_id.map(str::to_owned);

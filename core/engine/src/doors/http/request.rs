@@ -8,7 +8,7 @@ use crate::doors::{Shared, body};
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName};
 use hyper::body::Body;
 use std::time::Instant;
 
@@ -31,16 +31,15 @@ pub fn header_text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Stri
 /// Those of reading and of decompressing it.
 pub async fn read(
     shared: &Shared,
-    request: Request<&mut Incoming>,
+    (headers, incoming): (&HeaderMap, &mut Incoming),
     deadline: Option<Instant>,
     busy: &Busy,
 ) -> Result<(Bytes, Reservation)> {
-    let encoding = match header_text(request.headers(), &CONTENT_ENCODING)? {
+    let encoding = match header_text(headers, &CONTENT_ENCODING)? {
         None => Encoding::Identity,
         Some(text) => Encoding::parse(&text)?,
     };
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    let incoming = request.into_body();
+    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if incoming.is_end_stream() {
         return Ok((Bytes::new(), incoming.budget().reserve()));
     }

@@ -80,8 +80,14 @@ fn swapped(columns: [&str; 2], by_signature: bool) -> Poll<Reply> {
     first.close();
     let encode = Encode { form: &InferAnswer, encoding: Encoding::Identity };
     let (request, reservation) = (request(), shared.budget.reserve());
-    let decoded =
-        DecodedRequest { request, encode, deadline: None, reservation, steering: None, by_signature };
+    let decoded = DecodedRequest {
+        request,
+        encode,
+        deadline: None,
+        reservation,
+        steering: Steering::default(),
+        by_signature,
+    };
     let mailbox = Mailbox::new();
     pin!(run(&shared, &mailbox, decoded, &mut guard)).poll(&mut Polling::from_waker(Waker::noop()))
 }
@@ -118,12 +124,13 @@ impl Divided {
         Divided { shared, default, canary }
     }
 
-    fn decoded(&self, by_signature: bool) -> DecodedRequest {
+    fn decoded(&self, by_signature: bool) -> DecodedRequest<'static> {
         let encode = Encode { form: &InferAnswer, encoding: Encoding::Identity };
         let mut reservation = self.shared.budget.reserve();
         reservation.take(HELD).unwrap();
         let request = request();
-        DecodedRequest { request, encode, deadline: None, reservation, steering: None, by_signature }
+        let steering = Steering::default();
+        DecodedRequest { request, encode, deadline: None, reservation, steering, by_signature }
     }
 
     /// What becomes of a request that version 2 fails with `first`, and version 1, where it is asked,

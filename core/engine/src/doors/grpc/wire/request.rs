@@ -5,7 +5,8 @@ use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::doors::body::{self, Message};
 use crate::doors::infer::RequestHead;
-use crate::doors::steering::{self, Steering};
+pub use crate::doors::steering::head_bytes;
+use crate::doors::steering::{self, Said, Steering};
 use crate::doors::{Compression, Shared};
 use crate::error::{Error, Result};
 use crate::ids;
@@ -18,15 +19,6 @@ use std::time::{Duration, Instant};
 /// does: its tasks and buffers. Measured: 10,600.
 pub const OPEN_STREAM: usize = 10 << 10;
 
-/// What a head takes that waits for its message.
-pub fn head_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER).sum()
-}
-
-/// Of a header beside its name and value: its places in a table that is half empty, and what holds
-/// both. Measured: 290.
-const HEADER: usize = 288;
-
 /// What the head of a gRPC request says.
 pub struct Head {
     pub started: Instant,
@@ -34,7 +26,7 @@ pub struct Head {
     pub request_id: Option<String>,
     pub encoding: Encoding,
     replayed: bool,
-    pub steering: Steering,
+    said: Option<Box<Said>>,
     /// `grpc-accept-encoding`, read only when an answer is to be compressed.
     accepts: Option<HeaderValue>,
 }
@@ -52,9 +44,14 @@ impl Head {
             request_id: ids::from_client(headers).map(str::to_owned),
             encoding,
             replayed: headers.contains_key(ids::REPLAY),
-            steering: steering::read(shared, headers)?,
+            said: steering::read(shared, headers)?,
             accepts: headers.get(GRPC_ACCEPT_ENCODING).cloned(),
         })
+    }
+
+    /// Who is to answer a message; `headers`: those of this head.
+    pub fn steering<'h>(&'h self, headers: &'h HeaderMap) -> Steering<'h> {
+        Steering { said: self.said.as_deref(), headers: Some(headers) }
     }
 
     /// What an account of one of its messages begins with.

@@ -52,7 +52,7 @@ async fn what_stands_for_much_is_decoded_away_from_the_io_thread() {
             replayed: false,
         };
         let mut guard = OutcomeGuard::open(&shared, head, || None);
-        let asked = Asked { bodies, reference: Reference::to("m", ""), steering: &None };
+        let asked = Asked { bodies, reference: Reference::to("m", ""), steering: Steering::default() };
         let body = table(200, rows);
         assert!(body.len() <= DECODE_INLINE);
         let kind = Some("text/csv".to_owned());
