@@ -520,6 +520,27 @@ def test_features_are_shown_against_their_baseline(
 
 
 @pytest.mark.browser
+def test_a_histogram_of_any_numbers_is_drawn(
+    start_gateway: Any, repository: Path, browser: Browser
+) -> None:
+    """The largest there are, and the infinite bounds that others' files may have."""
+    gateway = start_gateway(repository)
+    browser.open(page(gateway))
+    drawn = browser.driver.execute_async_script(
+        """const done = arguments[0];
+        import("./console/drawing.js").then(({ histogram }) => {
+          const [low, high] = [-1.7e308, 1.7e308];
+          const live = [{ low, high: 0, share: 0.5 }, { low: 0, high, share: 0.5 }];
+          const base = [{ low: -Infinity, high: 0, share: 0.5 }, { low: 0, high: 1, share: 0.5 }];
+          document.body.append(histogram(live, base, "x"), histogram(base, live, "x"));
+          done([...document.querySelectorAll("rect")].map((one) => one.getAttribute("width")));
+        }, (error) => done([String(error)]));"""
+    )
+    assert [float(width) for width in drawn] == [151.5, 151.5, 1.5]
+    assert browser.said() == []
+
+
+@pytest.mark.browser
 def test_where_statistics_are_off_the_page_says_so(
     start_gateway: Any, repository: Path, browser: Browser
 ) -> None:
