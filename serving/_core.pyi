@@ -19,6 +19,7 @@ __all__ = [
     "ROUTES",
     "Batch",
     "Call",
+    "Constraint",
     "Figures",
     "Histograms",
     "OnnxGraph",
@@ -285,6 +286,36 @@ class Schema:
         """Raises ValueError for an unknown form or datatype."""
 
 @final
+class Constraint:
+    """What the values of one feature of requests have to be.
+
+    ``column``: (which, of how many) of a row's values; None: all of the tensor. ``numbers``: its
+    values are numbers, else texts. ``refuses``: what is otherwise refuses the request, else it is
+    counted. ``required``: no value is missing (NaN, an empty text, an input left out). ``least``,
+    ``most``: both allowed. ``whole``: numbers without a fraction. ``values``: the texts that are
+    allowed. ``least_values``, ``most_values``: of a row."""
+
+    def __new__(
+        cls,
+        feature: str,
+        tensor: str,
+        column: tuple[int, int] | None = None,
+        *,
+        numbers: bool,
+        refuses: bool = False,
+        required: bool = False,
+        least: float | None = None,
+        most: float | None = None,
+        nan: bool = True,
+        infinite: bool = True,
+        whole: bool = False,
+        values: Sequence[str] | None = None,
+        least_values: int | None = None,
+        most_values: int | None = None,
+    ) -> Self:
+        """Raises ValueError for a bound that is NaN."""
+
+@final
 class Queue:
     """The bounded line of requests for one slot.
 
@@ -369,6 +400,15 @@ class Queue:
         (``at``, ``id``, ``request_id``, ``version`` that answered, ``too_large`` for its tensors to
         be kept, ``outputs``: name -> how it differs), the answer given with its inputs, and the
         shadow's."""
+
+    def check(self, constraints: Sequence[Constraint]) -> None:
+        """Hold every request against these from now on, before it is queued; none: against
+        nothing. What was counted of those before is forgotten.
+
+        Raises ValueError for one that does not fit the model's inputs; all stay as they were."""
+
+    def anomalies(self) -> list[tuple[str, str, bool, int]]:
+        """(feature, kind, whether it refused them, requests that had it) since ``check``."""
 
     def close(self) -> None:
         """Refuse new requests; let the queued ones out. Copies are dropped."""

@@ -47,6 +47,7 @@ from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.replayed import ReplayTaker
 from serving.observe.replayed import add_metrics as add_replay
+from serving.observe.request_anomalies import add_request_anomalies
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
 from serving.observe.rollouts import add_rollouts
@@ -324,6 +325,7 @@ class Gateway:
         add_rollouts(exposition, self.rollouts)
         add_gates(exposition, self.manager.gates)
         add_write_back(exposition, self.write_back)
+        add_request_anomalies(exposition, self.models)
         if self.statistics is not None:
             statistics_gauges.add_metrics(exposition, self.statistics)
         pages = self._console.pages

@@ -142,9 +142,10 @@ def check(
 
     try:
         given = replace(AS_TFX if as_tfx else Options(), environment=environment or None)
+        expected = _read(schema, Kind.SCHEMA)
         found = validate(
-            _statistics(files),
-            _read(schema, Kind.SCHEMA),
+            _statistics(files, expected),
+            expected,
             _read(baseline, Kind.STATISTICS) if baseline is not None else None,
             _read(previous, Kind.STATISTICS) if previous is not None else None,
             given,
@@ -230,8 +231,9 @@ def _row(suggestion: Any, new: bool) -> tuple[object, ...]:
     return (name, kind, measure, suggestion.windows, shown, note)
 
 
-def _statistics(files: Sequence[Path]) -> Any:
-    """Of examples, made now; or those in the one file."""
+def _statistics(files: Sequence[Path], schema: Any = None) -> Any:
+    """Of examples, made now; or those in the one file. ``schema``: says what the columns of CSV
+    files are, which don't say it themselves."""
     from serving.errors import ConfigError
     from serving.statistics.metadata import Kind
     from serving.statistics.of_files import statistics_of
@@ -241,8 +243,9 @@ def _statistics(files: Sequence[Path]) -> Any:
         return _read(files[0], Kind.STATISTICS)
     if len(examples) < len(files):
         raise UserError("expected files of examples, or one file of statistics", code=2)
+    untyped = all(file.suffix == ".csv" for file in files)
     try:
-        return statistics_of(files).message
+        return statistics_of(files, schema=schema if untyped else None).message
     except ConfigError as error:
         raise UserError(str(error)) from None
 

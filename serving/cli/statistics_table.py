@@ -59,7 +59,7 @@ def name_of(feature: Any) -> str:
 
 
 def _feature(one: Any, examples: int) -> tuple[object, ...]:
-    kind = one.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number[one.type].name
+    kind = _type_name(one)
     which = one.WhichOneof("stats")
     stats = getattr(one, which) if which else None
     common = stats.common_stats if stats is not None else None
@@ -70,7 +70,7 @@ def _feature(one: Any, examples: int) -> tuple[object, ...]:
     if which == "num_stats":
         middle = (stats.min, stats.mean, stats.std_dev, stats.median, stats.max)
         numbers = (_part(stats.num_zeros, common.tot_num_values), *map(short, middle))
-        unique = int(own["unique"].num) if "unique" in own else None
+        unique = short(own["unique"].num) if "unique" in own else None
         ranked = own["top_values"].rank_histogram.buckets if "top_values" in own else ()
         values = [(bucket.label, bucket.sample_count) for bucket in ranked]
         # Of numbers that hardly ever come twice nobody wants to see which came first.
@@ -83,6 +83,12 @@ def _feature(one: Any, examples: int) -> tuple[object, ...]:
         *(name_of(one), kind, *counts, *nothing, unique),
         _values([(value.value, value.frequency) for value in top]),
     )
+
+
+def _type_name(one: Any) -> str:
+    """Of a later release's the number."""
+    known = one.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number.get(one.type)
+    return known.name if known is not None else str(one.type)
 
 
 def _part(count: float, whole: float) -> str:
@@ -109,7 +115,7 @@ def print_schema(schema: Any) -> None:
 
 
 def _expected(one: Any, schema: Any) -> tuple[object, ...]:
-    kind = one.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number[one.type].name
+    kind = _type_name(one)
     return (
         *(one.name, kind, _presence(one), _valency(one), _domain(one, schema)),
         *(_comparator(one, "skew_comparator"), _comparator(one, "drift_comparator")),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -67,9 +69,9 @@ def pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
             yield from _pieces(columns, reading)
     except (
         *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-        *(NotImplementedError, RuntimeError),
+        *(NotImplementedError, RuntimeError, lzma.LZMAError),
     ) as error:
-        # The last two: a compression that is not known, or a password.
+        # The last three: a compression that is not known, or a password.
         raise SetError("it is not a numpy file of plain arrays") from error
 
 
@@ -86,6 +88,9 @@ def _columns(archive: zipfile.ZipFile, stack: ExitStack) -> list[_Column]:
     counts = {one.rows for one in found}
     if len(counts) > 1:
         raise SetError(f"its arrays do not have as many rows as each other: {sorted(counts)[:4]}")
+    if counts != {0} and not any(one.row_bytes for one in found):
+        # Nothing would say how many of them there really are.
+        raise SetError("its rows have no values")
     return found
 
 
@@ -130,5 +135,10 @@ def _read(column: _Column, rows: int) -> Array:
         return np.zeros(shape, column.dtype)
     found = np.frombuffer(data, column.dtype).reshape(shape)
     if found.dtype.kind == "S":
-        found = np.char.decode(found, "utf-8", "replace")
-    return found.astype(object) if found.dtype.kind == "U" else found
+        return np.char.decode(found, "utf-8", "replace").astype(object)
+    if found.dtype.kind == "U":
+        letters = found.reshape(-1).view(np.dtype("u4").newbyteorder(found.dtype.byteorder))
+        if letters.max() > sys.maxunicode:
+            raise SetError(f"array '{column.name[:64]}' holds a text that is none")
+        return found.astype(object)
+    return found

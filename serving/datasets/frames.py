@@ -19,12 +19,25 @@ from serving.datasets.pieces import (
     column,
 )
 
+# Of a value in a list, once it is Python's.
+_VALUE_BYTES = 16
+
 
 def _rows(metadata: Any, most: int) -> int:
     """Of a piece, by the row group whose rows are the largest."""
+    lists = [
+        at for at in range(metadata.num_columns) if metadata.schema.column(at).max_repetition_level
+    ]
     groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
-    of_one = max((one.total_byte_size // max(1, one.num_rows) for one in groups), default=0)
+    of_one = max((_size(one, lists) // max(1, one.num_rows) for one in groups), default=0)
     return int(max(1, min(most, PIECE_BYTES // max(1, of_one))))
+
+
+def _size(group: Any, lists: list[int]) -> int:
+    """Bytes of a row group. ``lists``: its columns of lists, of which a million values that are all
+    the same may have a few bytes in the file."""
+    values = sum(group.column(at).num_values for at in lists)
+    return int(max(group.total_byte_size, values * _VALUE_BYTES))
 
 
 def pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
@@ -56,9 +69,26 @@ def _column(values: Any, *, loose: bool) -> Array:
 
     plain = types.is_integer(values.type) or types.is_float32(values.type)
     if values.null_count or not (plain or types.is_float64(values.type)):
-        return column(values.to_pylist(), loose=loose)
+        return column(_listed(values), loose=loose)
     found: Array = values.to_numpy(zero_copy_only=False)
     if found.dtype.kind == "f":
         return found.astype(np.float64)
     large = found.dtype == np.uint64 and found.max(initial=0) > np.iinfo(np.int64).max
     return found if large else found.astype(np.int64)
+
+
+def _listed(values: Any) -> list[Any]:
+    """As Python's own values; times that it has none for (nanoseconds, the year 10,000) as texts.
+    Raises SetError."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    try:
+        return list(values.to_pylist())
+    except UnicodeDecodeError:
+        raise SetError("a text in it is not UTF-8") from None
+    except (ValueError, OverflowError) as error:
+        if not types.is_temporal(values.type):
+            raise SetError("it has a value that is not read of Parquet") from error
+    whole = types.is_duration(values.type)
+    return list(values.cast(pa.int64() if whole else pa.string()).to_pylist())

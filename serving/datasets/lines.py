@@ -27,14 +27,16 @@ _JSON_BYTES = PIECE_BYTES // 8
 
 def csv_pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
     """Numbers stay texts until it is known what they are for. Raises SetError."""
-    rows = csv.reader(_texts(file), strict=True)
+    lines = _Record(_texts(file))
+    rows = csv.reader(lines, strict=True)
     try:
         names = next(rows, None)
+        lines.size = 0
         if not names:
             raise SetError("it has no head with the columns' names")
         check_columns(names)
         size = _size(file)
-        while some := _few(_fitting(rows, len(names)), _step(len(names), reading)):
+        while some := _few(_fitting(rows, lines, len(names)), _step(len(names), reading)):
             reading.progress(file.tell(), size)
             yield {name: objects([row[at] for row in some]) for at, name in enumerate(names)}
     except csv.Error as error:
@@ -53,8 +55,28 @@ def _few(rows: Iterator[list[str]], most: int) -> list[list[str]]:
     return found
 
 
-def _fitting(rows: Any, columns: int) -> Iterator[list[str]]:
+class _Record:
+    """Lines, of which those of one record, that quotes hold together, have no more than one line
+    may have. Raises SetError."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        found = next(self._lines)
+        self.size += len(found)
+        if self.size > LINE_BYTES:
+            raise SetError(f"a row has more than {LINE_BYTES} bytes")
+        return found
+
+
+def _fitting(rows: Any, lines: _Record, columns: int) -> Iterator[list[str]]:
     for row in rows:
+        lines.size = 0
         if not row:
             continue
         if len(row) != columns:

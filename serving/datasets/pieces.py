@@ -65,12 +65,15 @@ def joined(piece: Piece, other: Piece) -> Piece:
 
 
 def check_columns(names: list[str]) -> None:
-    """Raises SetError where a name is given twice, or there are too many."""
+    """Raises SetError where a name is given twice, or is no text, or there are too many."""
     if len(names) > MOST_COLUMNS:
         raise SetError(f"it has more than {MOST_COLUMNS:,} columns")
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise SetError(f"column '{twice[:64]}' is there twice")
+    for name in names:
+        if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
+            raise SetError(f"column {name[:64]!a}: the name is no text")
 
 
 def column(values: list[Any], *, loose: bool = False) -> Array:

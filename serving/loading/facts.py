@@ -6,7 +6,7 @@ port shows it as soon as its schema names it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from serving.registry.mlmodel import NOTHING_DECLARED, Declared
 from serving.signature import Signature
 
 if TYPE_CHECKING:
+    from serving import _core
     from serving.execution.isolation.parent.supervised import IsolatedRunner
     from serving.execution.session import Runner
     from serving.execution.texts_beside import TextsBeside
@@ -77,7 +78,7 @@ NOTHING_KNOWN = VersionFacts()
 class Warmed:
     """A session that has run, and what came to light. ``isolated``, ``checked``, ``notes``,
     ``baseline`` and ``example``: see ``VersionFacts``; ``labels``: output -> what its elements are
-    called, one a line."""
+    called, one a line; ``checks``: what its schema asks of requests."""
 
     job: Job
     runner: Runner | IsolatedRunner | TextsBeside
@@ -89,6 +90,7 @@ class Warmed:
     labels: Mapping[str, str]
     baseline: str = ""
     example: Example | None = None
+    checks: Sequence[_core.Constraint] = ()
 
 
 def facts_of(

@@ -29,6 +29,7 @@ from serving.loading import mlflow_inputs, mlflow_model, threads
 from serving.loading.baseline import found_baseline
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
+from serving.loading.enforced import checks_of
 from serving.loading.facts import Warmed
 from serving.loading.inputs.example import example_of
 from serving.loading.inputs.samples import Samples, Sources, collect, run_all
@@ -257,8 +258,12 @@ class Loader:
             example = example_of(samples.samples, found.plan(runner.signature))
             baseline, more = found_baseline(job.path)
             notes += more
+            places, asked = (job.path, job.folder), job.config.validation
+            checks, more = checks_of(places, runner.signature, job.declared, asked, job.settings)
+            notes += more
             warmed = Warmed(
-                *(job, runner, found, isolated, checked, notes, stated, labels, baseline, example)
+                *(job, runner, found, isolated, checked, notes, stated, labels, baseline, example),
+                checks=checks,
             )
             if isinstance(runner, IsolatedRunner):
                 runner.on_trouble = load.on_changed

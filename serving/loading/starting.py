@@ -54,6 +54,7 @@ def start(
     queue = make_queue(
         runner.signature, verdict, config, job.settings, stats, of, warmed.labels, job.declared
     )
+    queue.check(warmed.checks)
     served: AnyRunner = runner
     verdict_now, end_proof = (lambda: verdict), _nothing
     if verdict.open:

@@ -10,6 +10,7 @@ from typing import Literal
 from serving.model_config.canary import NO_CANARY, CanaryConfig
 from serving.model_config.gates import NO_GATES, GatesConfig
 from serving.model_config.route import NO_ROUTE, RouteConfig
+from serving.model_config.validation import NO_VALIDATION, ValidationConfig
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -194,6 +195,7 @@ class ModelConfig:
     gates: GatesConfig = NO_GATES
     canary: CanaryConfig = NO_CANARY
     route: RouteConfig = NO_ROUTE
+    validation: ValidationConfig = NO_VALIDATION
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""
     # Keys that were understood and have no effect here.

@@ -146,6 +146,7 @@ def _set_session(message: Any, config: ModelConfig) -> None:
         ("request_log_rate", config.request_log.rate),
         ("request_log_redact", ",".join(config.request_log.redact) or None),
         ("signatures", to_json(config.signatures) or None),
+        ("validation_mode", config.validation.mode),
     ):
         if value is not None:
             given[key] = (

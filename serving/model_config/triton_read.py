@@ -32,6 +32,7 @@ from serving.model_config.triton_runtime import (
     request_log,
     session,
     signatures,
+    validation,
 )
 from serving.model_config.words import plain_file_name
 from serving.signature import DATATYPES
@@ -81,6 +82,7 @@ def to_model_config(message: Any) -> ModelConfig:
         signatures=signatures(message),
         canary=canary(message),
         gates=gates(message),
+        validation=validation(message),
         triton=message.SerializeToString(deterministic=True),
         ignored=tuple(triton_rules.ignored(message) + ignored_parameters(message)),
     )

@@ -22,6 +22,7 @@ from serving.model_config.schema import (
     SignatureConfig,
 )
 from serving.model_config.signatures import read_json
+from serving.model_config.validation import MODES, ValidationConfig
 from serving.model_config.words import PROVIDERS, refuse_outside_reach, suggestion
 
 CPU, CUDA, TENSORRT, OPENVINO = (PROVIDERS[key] for key in ("cpu", "cuda", "tensorrt", "openvino"))
@@ -52,6 +53,7 @@ _OWN_PARAMETERS = (
     "signatures",
     "canary",
     "gates",
+    "validation_mode",
 )
 _NAMED_VALUES = {
     "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},
@@ -129,6 +131,16 @@ def gates(message: Any) -> GatesConfig:
     """Our own key among ``parameters``."""
     text = _given(message).get("gates")
     return NO_GATES if text is None else gates_form.read_json(text)
+
+
+def validation(message: Any) -> ValidationConfig:
+    """Our own key among ``parameters``."""
+    text = _given(message).get("validation_mode")
+    mode = next((one for one in MODES if one == text), None)
+    if text is not None and mode is None:
+        words = ", ".join(MODES)
+        raise ConfigError(f"parameter 'validation_mode' is one of {words}, got {text!r}")
+    return ValidationConfig(mode)
 
 
 def _given(message: Any) -> dict[str, str]:

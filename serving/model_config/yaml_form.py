@@ -25,6 +25,7 @@ from serving.model_config.schema import (
     WarmupSample,
 )
 from serving.model_config.signatures import to_signatures
+from serving.model_config.validation import ValidationConfig
 from serving.model_config.words import plain_file_name, provider_name, refuse_outside_reach
 from serving.model_config.yaml_keys import (
     ModelYaml,
@@ -34,6 +35,7 @@ from serving.model_config.yaml_keys import (
     Scalar,
     SessionYaml,
     TensorYaml,
+    ValidationYaml,
     VersionPolicyYaml,
     WarmupInputYaml,
     WarmupYaml,
@@ -95,9 +97,14 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         gates=to_gates(keys.gates),
         canary=to_canary(keys.canary),
         route=_route(keys.route),
+        validation=_validation(keys.validation),
     )
     rules.check(config)
     return config
+
+
+def _validation(keys: ValidationYaml) -> ValidationConfig:
+    return ValidationConfig(keys.mode, MappingProxyType(dict(keys.features)))
 
 
 def _text(value: Scalar) -> str:

@@ -16,6 +16,7 @@ from serving.model_config.schema import (
     Isolation,
     SignatureMethod,
 )
+from serving.model_config.validation import Mode
 
 Datatype = Literal[
     "BOOL",
@@ -154,6 +155,19 @@ class RequestLogYaml(Section):
     redact: list[Annotated[str, Field(min_length=1)]] = []
 
 
+def _off(value: Any) -> Any:
+    """``off`` without quotes is YAML's word for False."""
+    return "off" if value is False else value
+
+
+_Mode = Annotated[Mode, BeforeValidator(_off)]
+
+
+class ValidationYaml(Section):
+    mode: _Mode | None = None
+    features: Annotated[dict[str, _Mode], Field(max_length=4096)] = {}
+
+
 class SignatureYaml(Section):
     method: SignatureMethod
     inputs: Annotated[list[str], Field(min_length=1)] | None = None
@@ -217,3 +231,4 @@ class ModelYaml(Section):
     gates: GatesYaml = GatesYaml()
     canary: CanaryYaml = CanaryYaml()
     route: RouteYaml = RouteYaml()
+    validation: ValidationYaml = ValidationYaml()

@@ -326,6 +326,12 @@ STATISTICS_DROPPED = Family(
 STATISTICS_MEMORY = Family(
     "serving_statistics_memory_bytes", "gauge", "Memory of all windows of statistics."
 )
+REQUEST_ANOMALIES = Family(
+    "serving_request_anomalies_total",
+    "counter",
+    "Features of requests that were not as the model's schema says, by type, and by mode: log,"
+    " reject.",
+)
 ANOMALIES_BEGUN = Family(
     "serving_feature_anomalies_total",
     "counter",

@@ -42,6 +42,7 @@ from serving.settings.sections import (
 )
 from serving.settings.shadow import ShadowSettings
 from serving.settings.statistics import StatisticsSettings
+from serving.settings.validation import ValidationSettings
 
 # Characters of a header's value that is kept out of what is written.
 _SHORTEST_SECRET = 8
@@ -120,6 +121,7 @@ class Settings(Section):
     tracing: TracingSettings = TracingSettings()
     request_log: RequestLogSettings = RequestLogSettings()
     statistics: StatisticsSettings = StatisticsSettings()
+    validation: ValidationSettings = ValidationSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     providers: ProviderSettings = ProviderSettings()
 

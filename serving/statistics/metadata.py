@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Any
 
 from google.protobuf import json_format, text_format, unknown_fields
@@ -30,6 +31,8 @@ DESCRIPTORS = "tensorflow_metadata.binpb"
 MOST_BINARY_BYTES = 64 * 1024 * 1024
 MOST_TEXT_BYTES = 16 * 1024 * 1024
 _MOST_NAMED = 8
+# Messages that are looked at for fields of later releases: a tenth of a second.
+_MOST_LOOKED_AT = 100_000
 _MOST_WORDS = 300
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
@@ -137,31 +140,32 @@ def to_json(message: Any, indent: int | None = 2) -> str:
 
 def unknown(message: Any) -> list[str]:
     """Fields in ``message``, and in those that it holds, that its descriptor does not have:
-    ``Feature.99``, each once, the first few."""
+    ``Feature.99``, each once, the first few; of a very large one in its first messages only."""
     found: dict[str, None] = {}
-    for name in _unknown(message):
-        found[name] = None
-        if len(found) >= _MOST_NAMED:
-            break
+    for part in islice(_parts(message), _MOST_LOOKED_AT):
+        later = unknown_fields.UnknownFieldSet(part)
+        for at in range(len(later)):
+            found[f"{part.DESCRIPTOR.name}.{later[at].field_number}"] = None
+            if len(found) >= _MOST_NAMED:
+                return list(found)
     return list(found)
 
 
-def _unknown(message: Any) -> Iterator[str]:
-    later = unknown_fields.UnknownFieldSet(message)
-    for at in range(len(later)):
-        yield f"{message.DESCRIPTOR.name}.{later[at].field_number}"
+def _parts(message: Any) -> Iterator[Any]:
+    """The message, and those that it holds, however deep."""
+    yield message
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
         if field.message_type.GetOptions().map_entry:
             if field.message_type.fields_by_name["value"].message_type is not None:
                 for one in value.values():
-                    yield from _unknown(one)
+                    yield from _parts(one)
         elif isinstance(value, list) or hasattr(value, "append"):
             for one in value:
-                yield from _unknown(one)
+                yield from _parts(one)
         else:
-            yield from _unknown(value)
+            yield from _parts(value)
 
 
 def _only_record(data: bytes) -> bytes:

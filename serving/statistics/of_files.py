@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,13 +62,13 @@ class _Sets:
         if self.by not in piece:
             return
         keys = _keys(piece[self.by])
-        for key in dict.fromkeys(keys.tolist()):
-            if key is None:
+        counts = Counter(keys.tolist())
+        del counts[None]
+        for key, count in counts.items():
+            if key not in self.slices and len(self.slices) >= MOST_SLICES:
+                self.unsliced += count
                 continue
             mask = keys == key
-            if key not in self.slices and len(self.slices) >= MOST_SLICES:
-                self.unsliced += int(mask.sum())
-                continue
             sketch = self.slices.setdefault(key, DatasetSketch(MOST_FEATURES, _MOST_SLICE_BYTES))
             self._into(sketch, {name: values[mask] for name, values in piece.items()})
 
@@ -161,8 +162,16 @@ def _keys(values: Any) -> Any:
     """Of each row the slice that it is in, None where it lacks the column; of a text the first
     characters."""
     found = np.empty(len(values), object)
-    found[:] = [None if is_missing(one) else str(one)[:_MOST_SLICE_NAME] for one in values.tolist()]
+    found[:] = [
+        None if is_missing(one) else _text(one)[:_MOST_SLICE_NAME] for one in values.tolist()
+    ]
     return found
+
+
+def _text(value: Any) -> str:
+    """Surrogates are no Unicode."""
+    found = str(value)
+    return found if found.isascii() else found.encode("utf-8", "replace").decode()
 
 
 def _notes(sets: _Sets) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ _FLOAT = re.compile(
     r"\s*[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?"
     r"|[nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)\s*"
 )
+_NAN = re.compile(r"[+-]?nan", re.IGNORECASE)
 # Characters of a text that no number of 64 bits needs.
 _LONG = 64
 _INT64 = np.iinfo(np.int64)
@@ -47,6 +49,23 @@ def all_numbers(texts: list[str], *, integers: bool) -> Array | None:
         return np.asarray(texts, np.str_).astype(np.int64 if integers else np.float64)
     except (ValueError, OverflowError):
         return None
+
+
+def with_nans(rows: Array) -> Array:
+    """Rows of which some are texts of NaN (as a CSV file has them), with NaN instead, which is
+    missing."""
+    if rows.dtype.kind != "O" or rows.ndim != 1:
+        return rows
+    places = [at for at, one in enumerate(rows.tolist()) if isinstance(one, str) and _is_nan(one)]
+    if not places:
+        return rows
+    found = rows.copy()
+    found[places] = math.nan
+    return found
+
+
+def _is_nan(text: str) -> bool:
+    return text[-1:] in ("n", "N") and _NAN.fullmatch(text) is not None
 
 
 def numbers(values: Array, *, integers: bool) -> tuple[Array, int]:

@@ -10,7 +10,7 @@ from serving.statistics import draw, packing
 from serving.statistics.features import Array, FeatureType, Flat
 from serving.statistics.numbers import Extremes, Moments, Quantiles
 from serving.statistics.presence import Presence
-from serving.statistics.reading_values import Lengths, many_bytes, numbers, texts
+from serving.statistics.reading_values import Lengths, many_bytes, numbers, texts, with_nans
 from serving.statistics.sizes import DEFAULT, OVERHEAD, Sizes
 from serving.statistics.values import Frequencies
 
@@ -59,7 +59,7 @@ class FeatureSketch:
         ``rows`` is 1 and the first axis is not."""
         if rows == 1 and (array.ndim == 0 or array.shape[0] != 1):
             array = array[None]
-        flat = Flat.of(array)
+        flat = Flat.of(with_nans(array) if self.type in _NUMERIC else array)
         self.presence.add(flat)
         self.extremes.nans += flat.nans
         if flat.values.size:

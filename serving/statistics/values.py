@@ -36,7 +36,7 @@ class Frequencies:
             if not text.isascii() or len(text) > MOST_TEXT_BYTES:
                 data = text.encode("utf-8", "replace")
                 whole = data.decode()
-                kept = data[:MOST_TEXT_BYTES].decode("utf-8", "ignore")
+                kept = _head(data)
                 self.cut += count if len(data) > MOST_TEXT_BYTES else 0
             self._distinct.update(whole)
             if self._frequent is not None:
@@ -100,3 +100,12 @@ class Frequencies:
         made._most_distinct = int(made._distinct.lg_config_k)
         made.cut = cut
         return made
+
+
+def kept_of(text: str) -> str:
+    """What is kept of a text among the top values."""
+    return _head(text.encode("utf-8", "replace"))
+
+
+def _head(data: bytes) -> str:
+    return data[:MOST_TEXT_BYTES].decode("utf-8", "ignore")

@@ -168,7 +168,8 @@ class _Check:
         chance, alike = self._chance, self._options.numbers_alike
         yield from presence.valency(view, feature)
         yield from presence.shape(view, feature)
-        yield from presence.presence(view, self._dataset.examples, feature, chance)
+        examples = self._dataset.examples if view.examples is None else view.examples
+        yield from presence.presence(view, examples, feature, chance)
         yield from _type(view, feature, alike)
         yield from domains.domain(view, feature, self._schema, chance, alike)
         yield from presence.unique(view, feature)
@@ -184,6 +185,10 @@ class _Check:
 
 def _type(view: FeatureView, feature: Any, alike: bool) -> Iterator[Anomaly]:
     wanted, found = type_of(feature), SCHEMA_TYPES[view.type]
+    if view.mistyped:
+        words = f"{view.mistyped:.0f} of its values are not {TYPE_NAMES[found]}."
+        yield Anomaly("UNEXPECTED_DATA_TYPE", "Other type", words)
+        return
     if wanted == found or (alike and wanted in _NUMBERS and found in _NUMBERS):
         return
     words = f"Its values are {TYPE_NAMES[found]}: expected {TYPE_NAMES.get(wanted, wanted)}."

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from serving.validation import counts
 from serving.validation.anomalies import Anomaly
 from serving.validation.counts import CHANCE
 from serving.validation.views import FeatureView
@@ -13,15 +14,20 @@ from serving.validation.views import FeatureView
 
 def constancy(view: FeatureView, baseline: FeatureView, chance: float | None) -> Iterator[Anomaly]:
     """Told under TFX's FEATURE_TYPE_LOW_UNIQUE, which has no name of its own for it: where so many
-    examples would all have that one value by chance less often than ``chance``."""
+    examples would all have the first one's value by chance less often than ``chance``, however
+    often it may be in what the training data are drawn from."""
     value = _only(view)
     if value is None or _only(baseline) is not None:
         return
-    share = _share(baseline, value)
-    if share is None or share ** float(view.present) > (chance or CHANCE):
+    share, chance = _share(baseline, value), chance or CHANCE
+    count = min(view.present, _numbers(view))
+    if share is None or count < 1 or not baseline.present:
+        return
+    _, most = counts.share_limits(np.array([min(share, 1.0)]), baseline.present, chance)
+    if float(most[0]) ** (count - 1) > chance:
         return
     words = (
-        f"All of {view.present:.0f} examples have {_told(value)}; in the training data"
+        f"All of {count:.0f} examples have {_told(value)}; in the training data"
         f" {'about ' if baseline.numeric else ''}{100 * share:.3g} % have it at most."
     )
     yield Anomaly("FEATURE_TYPE_LOW_UNIQUE", "Constant, where the training data varies", words)
@@ -34,10 +40,16 @@ def _only(view: FeatureView) -> str | float | None:
     if view.values:
         alone = len(view.values) == 1 and (view.unique or 1) == 1
         return next(iter(view.values)) if alone else None
-    if not view.numeric or view.has_nan:
+    if not view.numeric:
         return None
     numbers = view.numbers
     return float(numbers.min) if numbers.min == numbers.max else None
+
+
+def _numbers(view: FeatureView) -> float:
+    """How many there are that are not NaN, where it is said."""
+    found = (view.histogram(each.type) for each in view.numbers.histograms)
+    return min((each.total for each in found if each is not None), default=view.present)
 
 
 def _share(view: FeatureView, value: str | float) -> float | None:

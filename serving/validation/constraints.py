@@ -90,6 +90,9 @@ def _places(
             fits = len(given) == shape[1]
             columns = given if fits else [f"{tensor}[{at}]" for at in range(shape[1])]
             found |= {column: (tensor, at) for at, column in enumerate(columns)}
+            # One column is no column of something: statistics call it by the tensor's own name.
+            if shape[1] == 1:
+                found.setdefault(tensor, (tensor, 0))
         else:
             found[tensor] = (tensor, None)
     return found

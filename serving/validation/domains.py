@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serving.statistics.values import kept_of
 from serving.validation import counts
 from serving.validation.anomalies import Anomaly
 from serving.validation.schemas import SchemaView
@@ -60,7 +61,7 @@ def _texts(
     if view.not_utf8:
         yield Anomaly("ENUM_TYPE_INVALID_UTF8", "Not UTF-8", "Some values are not UTF-8.")
         return
-    known = set(allowed)
+    known = set(map(kept_of, allowed)).union(allowed) if view.cut else set(allowed)
     others = {value: count for value, count in view.values.items() if value not in known}
     constraints = feature.distribution_constraints
     stray = max(1.0 - constraints.min_domain_mass, 0.0)

@@ -126,8 +126,10 @@ def _boolean(view: FeatureView) -> bool:
 
 
 def _all_listed(view: FeatureView) -> bool:
-    """The list of values is all of them, not only the most frequent."""
-    return (view.unique or 0) <= max(len(view.values) * _UNIQUE_ERROR, len(view.values))
+    """The list of values is all of them, not only the most frequent, and whole."""
+    return not view.cut and (view.unique or 0) <= max(
+        len(view.values) * _UNIQUE_ERROR, len(view.values)
+    )
 
 
 def _range(view: FeatureView, feature: Any) -> None:

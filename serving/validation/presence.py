@@ -27,7 +27,7 @@ def presence(
             "Present too rarely",
             f"It is in {view.present:.0f} examples: expected in {wanted.min_count} at least.",
         )
-    fraction = 1.0 if view.missing == 0 else view.present / examples
+    fraction = 1.0 if view.missing == 0 or not examples else view.present / examples
     least = min(wanted.min_fraction, 1.0)
     if _below(fraction, examples, least, chance) or (least == 1 and view.missing > 0):
         yield Anomaly(

@@ -29,6 +29,13 @@ SCHEMA_TYPES = {
     BYTES: SCHEMA_BYTES,
     STRUCT: SCHEMA_STRUCT,
 }
+_TYPES_BY_STATS = {
+    None: STRUCT,
+    "num_stats": FLOAT,
+    "string_stats": STRING,
+    "bytes_stats": BYTES,
+    "struct_stats": STRUCT,
+}
 TYPE_NAMES = {1: "BYTES", 2: "INT", 3: "FLOAT", 4: "STRUCT"}
 
 # The names of datasets whose features are a version's: what it was asked, and what it answered.
@@ -38,6 +45,7 @@ _WHOLE = ("", "All Examples")
 
 # What ``serving.statistics.draw`` says beyond TFX, in ``custom_stats``.
 RANK_ERROR, TOP_VALUES, UNIQUE = "quantile_rank_error", "top_values", "unique"
+MISTYPED, CUT = "mistyped", "cut_values"
 
 LEAST_INT, MOST_INT = -(2**63), 2**63 - 1
 _MOST_COUNTED = 1e18
@@ -50,11 +58,13 @@ Path = tuple[str, ...]
 @dataclass(frozen=True)
 class FeatureView:
     """``path``: its steps, one for a feature that is in no other. ``message``: its
-    FeatureNameStatistics. ``output``: it is what a version answered."""
+    FeatureNameStatistics. ``output``: it is what a version answered. ``examples``: of its own
+    dataset, where several are one."""
 
     path: Path
     message: Any
     output: bool = False
+    examples: int | None = None
 
     @property
     def name(self) -> str:
@@ -62,7 +72,9 @@ class FeatureView:
 
     @property
     def type(self) -> int:
-        return int(self.message.type)
+        """One of those above; of a later release's what its statistics are of."""
+        found = int(self.message.type)
+        return found if found in SCHEMA_TYPES else _TYPES_BY_STATS[self.message.WhichOneof("stats")]
 
     @property
     def numeric(self) -> bool:
@@ -133,6 +145,16 @@ class FeatureView:
     def unique_integers(self) -> int:
         return int(_count(self._custom(UNIQUE) or 0.0))
 
+    @property
+    def mistyped(self) -> float:
+        """How many values are not of its type."""
+        return _count(self._custom(MISTYPED) or 0.0)
+
+    @property
+    def cut(self) -> bool:
+        """Some of its texts are there by their first bytes only."""
+        return (self._custom(CUT) or 0.0) > 0
+
     def _custom(self, name: str) -> float | None:
         return next((each.num for each in self.message.custom_stats if each.name == name), None)
 
@@ -194,7 +216,7 @@ class DatasetView:
             output = dataset.name == OUTPUTS
             for path, view in _features(dataset).items():
                 free = path if path not in features else (f"{OUTPUTS}.{path[0]}", *path[1:])
-                features[free] = FeatureView(free, view.message, output)
+                features[free] = FeatureView(free, view.message, output, int(dataset.num_examples))
         return cls(max(int(dataset.num_examples) for dataset in datasets), features)
 
 

@@ -422,6 +422,16 @@ def test_a_token_is_asked_for_once_and_kept_in_the_tab(
         browser.fill("#token-value", token)
         browser.click('#token button[value="ok"]')
 
+    browser.until(lambda: browser.all("#token[open]"), "the token is asked for")
+    browser.click('#token button[value="cancel"]')
+    # The stream asks again by then.
+    browser.shows("not live", "#connection")
+    time.sleep(1.8)
+    assert browser.all("#token[open]") == []
+    browser.open("about:blank")
+    browser.open(page(gateway))
+    give("t\N{EURO SIGN}ken")
+    browser.shows("visible ASCII", "#token")
     give("another")
     browser.shows("not the right one", "#token")
     give(TOKEN)
@@ -506,6 +516,27 @@ def test_features_are_shown_against_their_baseline(
     browser.until(lambda: len(browser.all(".feature svg")) >= 4, "histograms are drawn")
     outline = "return document.querySelectorAll('.feature polyline.fill-two').length"
     assert browser.script(outline) == 4
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_a_histogram_of_any_numbers_is_drawn(
+    start_gateway: Any, repository: Path, browser: Browser
+) -> None:
+    """The largest there are, and the infinite bounds that others' files may have."""
+    gateway = start_gateway(repository)
+    browser.open(page(gateway))
+    drawn = browser.driver.execute_async_script(
+        """const done = arguments[0];
+        import("./console/drawing.js").then(({ histogram }) => {
+          const [low, high] = [-1.7e308, 1.7e308];
+          const live = [{ low, high: 0, share: 0.5 }, { low: 0, high, share: 0.5 }];
+          const base = [{ low: -Infinity, high: 0, share: 0.5 }, { low: 0, high: 1, share: 0.5 }];
+          document.body.append(histogram(live, base, "x"), histogram(base, live, "x"));
+          done([...document.querySelectorAll("rect")].map((one) => one.getAttribute("width")));
+        }, (error) => done([String(error)]));"""
+    )
+    assert [float(width) for width in drawn] == [151.5, 151.5, 1.5]
     assert browser.said() == []
 
 

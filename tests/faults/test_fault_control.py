@@ -119,6 +119,21 @@ def test_fault_63_with_a_token_control_is_for_who_has_it(
     assert "sesame" not in gateway.log()
 
 
+def test_fault_63_with_a_token_nothing_that_shows_data_is_for_everybody(
+    start_gateway, repository, token_file
+) -> None:
+    """Metrics, health, the entrance and the document are, which show none."""
+    write(repository, "m", scale(1))
+    gateway = start_gateway(repository, {"admin_token_file": str(token_file)})
+    port = gateway.admin_port
+    for path, calls in gateway.get("/api/openapi.json", port=port).json()["paths"].items():
+        if not path.startswith("/api/v1/") or "get" not in calls:
+            continue
+        asked = path.replace("{name}", "m").replace("{version}", "1").replace("{alias}", "a")
+        answer = gateway.get(asked, port=port)
+        assert answer.status == 401, (path, answer)
+
+
 def test_fault_63_by_default_no_call_changes_what_is_served(gateway: Gateway) -> None:
     answer = gateway.post("/v2/repository/models/tiny/unload", {})
     assert (answer.status, answer.json()) == (503, {"error": POLLING})

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod batching;
+pub mod checks;
 pub mod codec;
 pub mod doors;
 pub mod error;

@@ -35,6 +35,7 @@ const ORDER: &[&str] = &[
     "ids",
     "observe",
     "shadow",
+    "checks",
     "batching",
     "queue",
     "routes",

@@ -4,6 +4,7 @@
 mod arrays;
 mod batch;
 mod calls;
+mod checks;
 mod figures;
 mod numpy;
 mod observe;
@@ -90,6 +91,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(wait_for_first_requests, module)?)?;
     module.add_class::<signature::TensorSpec>()?;
     module.add_class::<signature::Schema>()?;
+    module.add_class::<checks::Constraint>()?;
     module.add_class::<queue::Queue>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<texts::PackedTexts>()?;

@@ -1,10 +1,12 @@
 //! Queues as Python makes and pulls them.
 
 use crate::batch::Batch;
+use crate::checks::Constraint;
 use crate::shadow;
 use crate::signature::{Named, Names, Schema, TensorSpec, signature};
 use crate::stats::Stats;
 use crate::value_error;
+use engine::checks::Checks;
 use engine::permits::Permits;
 use engine::queue::{LevelPolicy, Options};
 use engine::tensor::Signature;
@@ -133,6 +135,25 @@ impl Queue {
 
     fn shadow_examples<'py>(&self, py: Python<'py>) -> PyResult<Vec<shadow::Told<'py>>> {
         shadow::examples(py, &self.inner)
+    }
+
+    /// Hold requests against `constraints` from now on, none: against nothing.
+    fn check(&self, py: Python<'_>, constraints: Vec<Constraint>) -> PyResult<()> {
+        let all: Vec<_> = constraints.into_iter().map(|one| one.inner).collect();
+        py.detach(|| {
+            let checks = if all.is_empty() { None } else { Some(Checks::new(self.inner.signature(), all)?) };
+            self.inner.check_by(checks.map(Arc::new));
+            Ok(())
+        })
+        .map_err(|words: String| value_error(words))
+    }
+
+    fn anomalies(&self) -> Vec<(String, &'static str, bool, u64)> {
+        let checks = self.inner.checks();
+        let counts = checks.iter().flat_map(|checks| checks.counts());
+        counts
+            .map(|(feature, kind, refuses, count)| (feature.to_owned(), kind.name(), refuses, count))
+            .collect()
     }
 
     fn close(&self, py: Python<'_>) {

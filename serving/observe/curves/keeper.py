@@ -184,7 +184,7 @@ class Curves:
                 queue = kept.hour.latest.queue_requests if kept.hour else 0.0
                 kept.day.add(step, point(kept.day_before, kept.look, seconds, queue), DAY.kept)
                 kept.day_before = None
-            elif kept.day.last <= step - DAY.kept:
+            elif 0 <= kept.day.last <= step - DAY.kept:
                 oldest.append(key)
             kept.hour.forget(self._step - HOUR.kept)
         for key in oldest:

@@ -96,21 +96,25 @@ class Book:
         self._bytes -= page.size
         self._bytes += page.count()
 
-    def tidy(self, now: float) -> None:
-        """Write down what changed a while ago, and let those go of whom nothing came."""
-        for key, page in list(self.pages.items()):
-            if now - page.touched > _IDLE_S and page.series.live is None:
-                self._let_go(key, page, now)
-            elif page.touched > page.written and now - page.written > _WRITE_S:
-                self._write(key, page, now)
+    def tidy(self, key: Key, now: float) -> None:
+        """Write a version down that changed a while ago; let it go if nothing came of it."""
+        page = self.pages.get(key)
+        if page is None:
+            return
+        if now - page.touched > _IDLE_S and page.series.live is None:
+            self._let_go(key, page, now)
+        elif page.touched > page.written and now - page.written > _WRITE_S:
+            self._write(key, page, now)
 
-    def write_all(self, now: float) -> None:
-        for key, page in self.pages.items():
+    def write(self, key: Key, now: float) -> None:
+        """Write a version down, whether it is time or not."""
+        if (page := self.pages.get(key)) is not None:
             self._write(key, page, now)
 
     def drop_old(self, now: float) -> None:
-        """What is kept of versions that were last asked too long ago."""
-        held = {_name(key) for key in self.pages}
+        """What is kept of versions that were last asked too long ago. Without its owner's lock: it
+        touches files that no page in memory has."""
+        held = {_name(key) for key in list(self.pages)}
         for name in self._state.names(_FOLDER):
             path = f"{_FOLDER}/{name}"
             written = self._state.written_at(path)

@@ -132,8 +132,9 @@ class Collector:
         try:
             self._take(self._mailbox.gather(0, 0.0))
             self._close_due(self._clock(), last=True)
-            with self._lock:
-                self._book.write_all(self._clock())
+            for key in list(self._book.pages):
+                with self._lock:
+                    self._book.write(key, self._clock())
         except Exception:  # noqa: BLE001 - the process ends all the same
             log.exception("statistics_failed")
 
@@ -188,13 +189,17 @@ class Collector:
         for key in self._pending.versions():
             self._flush(key)
         self._ends = self._lengths.end(Span.MINUTE, now)
-        for key in list(self._book.pages):
-            # One by one: who reads waits for one of them at most.
+        # One by one: who reads waits for one of them at most. Whom others are compared with is
+        # closed before them.
+        for key in sorted(self._book.pages, key=self._has_base):
             self._check(key, self._close(key, now, last))
-        with self._lock:
-            self._book.tidy(now)
+            with self._lock:
+                self._book.tidy(key, now)
         self._known.forget_gone()
         self._references.keep(set(self._book.pages))
+
+    def _has_base(self, key: Key) -> bool:
+        return any(self._known.bases(key))
 
     def _close(self, key: Key, now: float, last: bool) -> Sequence[Closed]:
         with self._lock:
@@ -245,8 +250,7 @@ class Collector:
     def _sweep(self, now: float) -> None:
         if now - self._swept > _SWEEP_S:
             self._swept = now
-            with self._lock:
-                self._book.drop_old(now)
+            self._book.drop_old(now)
 
 
 def _message(window: Closed | None) -> Any:

@@ -27,9 +27,12 @@ class Known:
 
     def watch(self, changed: Changes) -> None:
         for name, view in changed.items():
-            before = self._views.pop(name, None)
+            before = self._views.get(name)
+            # In one step: others look meanwhile, and a model that changes is there all the time.
             if view is not None:
                 self._views[name] = view
+            else:
+                self._views.pop(name, None)
             here = {one.number for one in view.versions} if view is not None else set()
             for one in before.versions if before is not None else ():
                 if one.number not in here and one.facts.signature is not None:
@@ -57,7 +60,8 @@ class Known:
         return known[1]
 
     def forget_gone(self) -> None:
-        for key in [key for key in self._features if self.version(key) is None]:
+        # A copy, in one step: who reads statistics may look a version up meanwhile.
+        for key in [key for key in list(self._features) if self.version(key) is None]:
             self._features.pop(key, None)
             self._left.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""What anybody may ask of statistics over the admin port."""
+"""What may be asked of statistics over the admin port. They show values: the token guards them."""
 
 from __future__ import annotations
 
@@ -103,21 +103,18 @@ def operations(statistics: Statistics | None) -> tuple[Operation, ...]:
             partial(_statistics, statistics),
             {200: StatisticsInfo},
             query=StatisticsQuery,
-            control=False,
         ),
         Operation(
             *("GET", f"{base}/anomalies", "versionAnomalies"),
             "What stands out in it, held against the model's schema",
             partial(_told, statistics, _anomalies, {"anomalies": [], "recent": []}),
             {200: AnomaliesInfo},
-            control=False,
         ),
         Operation(
             *("GET", f"{base}/drift", "versionDrift"),
             "How far its features are from the baseline, the window before, another version",
             partial(_told, statistics, _drift, {"features": []}),
             {200: DriftInfo},
-            control=False,
         ),
     )
 

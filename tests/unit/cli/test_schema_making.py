@@ -89,6 +89,19 @@ def test_data_are_held_against_a_schema(data: Path, schema: Path, tmp_path: Path
     assert serving("schema", "check", tmp_path / "odd.csv", "--schema", odd).returncode == 2
 
 
+def test_columns_of_csv_are_what_the_schema_says(tmp_path: Path) -> None:
+    """Nothing in the file says that a postcode is a text."""
+    schema, data = tmp_path / "schema.pbtxt", tmp_path / "data.csv"
+    schema.write_text("""feature { name: "code" type: BYTES string_domain { value: "1010" } }
+        feature { name: "age" type: INT }""")
+    data.write_text("code,age\n1010,31\n")
+    assert serving("schema", "check", data, "--schema", schema).stdout == "no anomalies\n"
+    data.write_text("code,age\n2020,old\n1010,31\n")
+    done = serving("schema", "check", data, "--schema", schema)
+    assert "ENUM_TYPE_UNEXPECTED_STRING_VALUES" in done.stdout
+    assert "UNEXPECTED_DATA_TYPE" in done.stdout
+
+
 def test_skew_is_checked_against_a_baseline(tmp_path: Path) -> None:
     chance = np.random.default_rng(1)
     places = {}

@@ -179,3 +179,16 @@ def test_a_narrow_terminal_has_the_columns_that_tell_most() -> None:
     assert everything == wide == (list(headers), [list(rows[0])])
     assert narrow[0] == ["FEATURE", "TYPE", "COUNT", "MAX", "TOP VALUES"]
     assert narrow[1] == [["age", "INT", "200,000", 98, rows[0][-1]]]
+
+
+def test_figures_that_none_can_have_are_a_table_too(tmp_path: Path) -> None:
+    made = messages.DatasetFeatureStatisticsList()
+    feature = made.datasets.add(num_examples=5).features.add(name="age", type=77)
+    feature.num_stats.mean = float("nan")
+    feature.custom_stats.add(name="unique", num=float("nan"))
+    files.write(tmp_path / "odd.pb", made)
+
+    done = serving("stats", "show", tmp_path / "odd.pb")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[2].split()[:2] == ["age", "77"]

@@ -4,6 +4,7 @@ for."""
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 import time
 import tracemalloc
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from serving.datasets import files
-from serving.datasets.pieces import SetError
+from serving.datasets.pieces import Reading, SetError
 
 MOST_BYTES = 64 << 20
 MIB = 1 << 20
@@ -63,6 +64,7 @@ SETS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "no archive": ("e.npz", lines(b"PK\x05\x06" + b"\xff" * 18)),
     "a line without end": ("e.csv", lines(b"a," * MIB, times=4)),
     "a quoted field without end": ("e.csv", lines(b'x,y\n"', b"a\n" * MIB)),
+    "a row without end": ("e.csv", lines(b"x,y\n", b'"a\n",' * MIB, times=8)),
     "too many columns": ("e.csv", lines(b",".join(b"%d" % n for n in range(20_000)), b"\n1\n")),
     "JSON nested deep": ("e.jsonl", lines(b'{"x":', b"[" * 400_000, b"]" * 400_000, b"}\n")),
     "a number without end": ("e.jsonl", lines(b'{"x":', b"9" * 100_000, b"}\n")),
@@ -90,6 +92,26 @@ def test_a_set_that_lies_is_refused(tmp_path: Path, which: str) -> None:
         tracemalloc.stop()
     assert time.thread_time() - since < 5
     assert peak < MOST_BYTES
+
+
+def test_rows_of_nothing_have_no_end_where_any_number_may_come(tmp_path: Path) -> None:
+    one_array(head((1 << 60, 0), "<f4"))(tmp_path / "e.npz")
+    with pytest.raises(SetError, match="its rows have no values"):
+        for _ in files.pieces(tmp_path / "e.npz", Reading(most=None)):
+            pass
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_array_is_told_however_it_was_compressed(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "e.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("x.npy", head((1000,), "<f4") + os.urandom(4000))
+    data = bytearray(path.read_bytes())
+    data[1000:2000] = bytes(1000)
+    path.write_bytes(data)
+    with pytest.raises(SetError):
+        for _ in files.pieces(path):
+            pass
 
 
 def test_what_a_zip_bomb_holds_comes_in_pieces(tmp_path: Path) -> None:

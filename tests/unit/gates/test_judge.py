@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from onnx import numpy_helper
-from pyarrow import parquet
 
 from serving.cancellation import Cancellation
 from serving.execution.isolation.parent.process import Child, ChildDiedError
@@ -33,6 +31,7 @@ from serving.settings.gates import GatesSettings
 from tests import small_models
 from tests.bad_versions.models import coupled
 from tests.crash_models import divide_by_input, divide_constants
+from tests.unit.gates import odd_reader
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.normal(size=(4, 3)).astype(np.float32)
@@ -50,7 +49,7 @@ def softmax(weights: Any) -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def template() -> Iterator[None]:
     """Children are forked, as a gateway's are: their imports are paid for once."""
-    close = use_template([MODULE])
+    close = use_template([MODULE, odd_reader.__name__])
     yield
     close()
 
@@ -217,9 +216,8 @@ def test_a_set_that_no_reader_expected_blesses_nothing_and_is_not_read_again(
     home: Path,
 ) -> None:
     """A trouble that lasts is a verdict, not one to be tried again and again."""
-    table = pa.table({"x": pa.array([10**17], pa.timestamp("ms"))})
-    parquet.write_table(table, home / "e.parquet")
-    verdict = judged(case(home, softmax(WEIGHTS), replace(SET, data="e.parquet", slices=())))
+    (home / "e.odd").write_bytes(b"1")
+    verdict = judged(case(home, softmax(WEIGHTS), replace(SET, data="e.odd", slices=())))
     assert "it cannot be judged: an unexpected error" in verdict.words
     assert verdict.lasting
 

@@ -106,6 +106,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "statistics.keep_windows": ("5", 5),
     "statistics.keep_hours": ("6", 6),
     "statistics.keep_days": ("7", 7),
+    "validation.mode": ("reject", "reject"),
     "mlflow.default_model": ("m", "m"),
     "mlflow.strict": ("true", True),
     "mlflow.lossy_casts": ("true", True),

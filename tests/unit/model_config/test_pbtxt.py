@@ -48,6 +48,7 @@ parameters {
   }
 }
 parameters { key: "request_log_rate" value { string_value: "0.05" } }
+parameters { key: "validation_mode" value { string_value: "log" } }
 parameters { key: "request_log_redact" value { string_value: "image, user_*" } }
 model_warmup {
   name: "first" batch_size: 2 count: 5
@@ -82,6 +83,7 @@ def test_every_supported_key_arrives() -> None:
     evaluation = EvaluationConfig("e.csv", thresholds=(Threshold("agreement", 0.8),))
     assert config.gates == GatesConfig(p99_factor=1.5, evaluation=evaluation)
     assert config.request_log == RequestLogConfig(0.05, ("image", "user_*"))
+    assert config.validation.mode == "log"
     assert config.ignored == ()
     assert config.model_filename == "net.onnx"
     assert config.providers_prefer == ("CPUExecutionProvider",)
@@ -311,6 +313,10 @@ def test_what_would_change_answers_is_refused_with_its_reason(text: str, reason:
         (
             OUTSIDE,
             "parameter 'gates': gates.evaluation.data: '../e.csv' lies outside the model's folder",
+        ),
+        (
+            'parameters { key: "validation_mode" value { string_value: "refuse" } }',
+            "'validation_mode' is one of off, log, reject, got 'refuse'",
         ),
         (
             'parameters { key: "request_log_rate" value { string_value: "1.5" } }',

@@ -122,6 +122,8 @@ CASES: list[tuple[str, str, Any]] = [
         "canary.given",
         (("steps", (10, 100)), ("every_s", 0), ("drift", (("scores", 0.1),))),
     ),
+    ("validation: {mode: reject}", "validation.mode", "reject"),
+    ("validation: {features: {x: off}}", "validation.features", {"x": "off"}),
     ("request_log: {redact: [image, user_*]}", "request_log.redact", ("image", "user_*")),
     (
         "signatures: {s: {method: classify, inputs: [x], classes: a, scores: b}}",
@@ -334,3 +336,13 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_a_level_has_one_policy_and_is_there(levels: str, words: str) -> None:
     text = f"batching: {{priority_levels: 2, default_priority: 1, levels: [{levels}]}}"
     assert words in refused(text)
+
+
+def test_validation_has_a_mode_and_features_of_their_own() -> None:
+    text = 'validation: {mode: log, features: {"x[1]": reject, colour: off}}\n'
+    found = read_yaml(text, "m").validation
+    assert (found.mode, dict(found.features)) == ("log", {"x[1]": "reject", "colour": "off"})
+    assert read_yaml("validation: {mode: off}\n", "m").validation.mode == "off"
+    assert read_yaml("", "m").validation.mode is None
+    with pytest.raises(ConfigError, match="input should be 'off', 'log' or 'reject'"):
+        read_yaml("validation: {mode: refuse}\n", "m")

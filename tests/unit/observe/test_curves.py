@@ -140,6 +140,20 @@ def test_those_that_were_asked_last_are_kept_and_come_back_without_their_past() 
     assert [found.request_rate for _, found in curves.of("a", HOUR)[1]] == pytest.approx([0.1])
 
 
+def test_a_version_that_was_idle_for_days_and_is_asked_now_and_then_has_curves_again() -> None:
+    core = Core(("m", 1))
+    curves = curves_of(core)
+    core.answer(("m", 1), 0.005)
+    step(core, curves)
+    step(core, curves, 2 * 24 * 360)
+    assert not curves.of("m", DAY)
+    # Less often than the day's steps are long.
+    for _ in range(4):
+        core.answer(("m", 1), 0.005)
+        step(core, curves, 30)
+    assert len(curves.of("m", HOUR)[1]) == 3
+
+
 def test_a_point_of_the_day_is_of_its_own_requests_and_no_mean_of_quantiles() -> None:
     core = Core(("m", 1))
     curves = curves_of(core)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,10 @@ def test_a_versions_schema_goes_before_its_models(tmp_path: Path) -> None:
     (version / "schema.pbtxt").write_text("feature {")
     with pytest.raises(FormatError, match=r"the version's schema\.pbtxt: line 1"):
         files.schema_of(version)
+
+
+def test_a_message_of_very_many_is_looked_at_in_part() -> None:
+    data = b"\x0a\x00" * 1_000_000
+    since = time.thread_time()
+    assert len(parse(data, Kind.STATISTICS, Form.BINARY).datasets) == 1_000_000
+    assert time.thread_time() - since < 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from serving.datasets import files
+from serving.datasets.pieces import Reading
 from serving.errors import ConfigError
 from serving.statistics import of_files
 from serving.statistics.features import FeatureType
@@ -244,3 +247,91 @@ def test_what_is_missing_for_statistics_is_named(
     monkeypatch.setitem(__import__("sys").modules, "datasketches", None)
     with pytest.raises(ConfigError, match=r"pip install 'serving\[statistics\]'"):
         statistics_of([tmp_path / "a.csv"])
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (pa.array([1, 2], pa.timestamp("ns")), "1970-01-01 00:00:00.000000001 (1)"),
+        (pa.array([2**50] * 2, pa.timestamp("s")), ""),
+        (pa.array([2**31 - 1] * 2, pa.date32()), ""),
+        (pa.array([7, 2**62], pa.duration("ns")), None),
+    ],
+)
+def test_times_that_python_has_no_value_for_are_read(
+    tmp_path: Path, column: Any, words: str | None
+) -> None:
+    parquet.write_table(pa.table({"at": column}), tmp_path / "data.parquet")
+
+    found = features(statistics_of([tmp_path / "data.parquet"]).message)["at"]
+
+    if words is None:
+        assert (found.num_stats.min, found.num_stats.max) == (7, 2**62)
+    else:
+        top = [f"{one.value} ({one.frequency:.0f})" for one in found.string_stats.top_values]
+        assert found.string_stats.common_stats.num_non_missing == 2
+        assert not words or words in top
+
+
+def test_texts_that_are_none_are_told(tmp_path: Path) -> None:
+    """Not UTF-8 in Parquet, no Unicode in an array, half of a pair in JSON."""
+    bare = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
+    )
+    parquet.write_table(pa.table({"a": bare}), tmp_path / "data.parquet")
+    odd = np.zeros(2, "U1")
+    odd.view(np.uint32)[:] = 0x7FFFFFFF
+    np.savez(tmp_path / "data.npz", a=odd)
+    (tmp_path / "data.jsonl").write_text('{"\\ud800": 1}\n')
+
+    said = {
+        ".parquet": "a text in it is not UTF-8",
+        ".npz": "array 'a' holds a text that is none",
+        ".jsonl": "column '\\ud800': the name is no text",
+    }
+    for suffix, words in said.items():
+        path = tmp_path / f"data{suffix}"
+        with pytest.raises(DataError, match=re.escape(f"{path}: {words}")):
+            statistics_of([path])
+
+
+def test_a_slice_of_half_a_pair_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text('{"a": "\\ud800x"}\n')
+    found = statistics_of([tmp_path / "data.jsonl"], slice_by="a").message
+    assert [one.name for one in found.datasets] == ["All Examples", "a_?x"]
+
+
+def test_more_slices_than_there_is_place_for_cost_no_time(tmp_path: Path) -> None:
+    """A column of numbers of customers, say: what is in no slice is counted only."""
+    path = tmp_path / "data.csv"
+    path.write_text("id,v\n" + "".join(f"{number},1\n" for number in range(40_000)))
+    before = time.process_time()
+    whole = statistics_of([path])
+    plain = time.process_time() - before
+
+    sliced = statistics_of([path], slice_by="id")
+
+    # Each value looked for among all rows took thirty times as long.
+    assert time.process_time() - before - plain < 10 * plain
+    assert sliced.notes == ("'id' has more than 64 values: 39,936 rows are in no slice",)
+    assert whole.rows == sliced.rows == 40_000
+
+
+def test_texts_of_nan_in_csv_are_missing_as_nan_elsewhere_is(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a\n1.5\nnan\n2.5\nNaN\n")
+    np.savez(tmp_path / "data.npz", a=np.array([1.5, np.nan, 2.5, np.nan]))
+    csv, npz = (statistics_of([tmp_path / f"data{one}"]).message for one in (".csv", ".npz"))
+    common = features(csv)["a"].num_stats.common_stats
+    assert (common.num_non_missing, common.num_missing) == (2, 2)
+    assert csv == npz
+
+
+def test_long_lists_of_one_value_come_few_at_a_time(tmp_path: Path) -> None:
+    """They take next to nothing in the file."""
+    offsets = pa.array(np.arange(0, 1001) * 10_000, pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, pa.array(np.zeros(10_000_000, np.int8)))
+    path = tmp_path / "data.parquet"
+    parquet.write_table(pa.table({"a": lists}), path)
+    assert path.stat().st_size < 100_000
+    piece = next(iter(files.pieces(path, Reading(most=None, loose=True))))
+    assert len(piece["a"]) <= 105

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from serving.statistics.dataset import DatasetSketch
+from serving.statistics.features import FeatureType
 from serving.statistics.metadata import messages
 from serving.validation.anomalies import rows, types
 from serving.validation.check import AS_TFX, Options, compared, validate
@@ -81,6 +82,60 @@ def test_mostly_zero_is_not_constant_by_chance() -> None:
     wanted = schema('feature { name: "f" type: INT }')
     assert found(validate(served({"f": np.full(50, 3)}, 50), wanted, whole)) == {}
     assert found(validate(served({"f": np.full(200, 3)}, 200), wanted, whole)) != {}
+
+
+def test_a_few_values_that_training_never_had_are_not_constant() -> None:
+    """A single row is always the same as itself."""
+    chance = np.random.default_rng(7)
+    training = served(
+        {"f": chance.normal(size=20_000), "i": chance.integers(0, 50, 20_000)}, 20_000
+    )
+    wanted = schema('feature { name: "f" type: FLOAT } feature { name: "i" type: INT }')
+    for count, told in ((1, {}), (20, ["FEATURE_TYPE_LOW_UNIQUE"])):
+        window = served({"f": np.full(count, 99.5), "i": np.full(count, 70)}, count)
+        assert found(validate(window, wanted, training)) == (told and {"f": told, "i": told})
+
+
+def test_what_is_missing_does_not_hide_that_the_rest_is_constant() -> None:
+    training = served({"f": np.arange(1000.0)})
+    wanted = schema('feature { name: "f" type: FLOAT }')
+    for missing, told in ((900, {"f": ["FEATURE_TYPE_LOW_UNIQUE"]}), (999, {})):
+        window = served({"f": np.where(np.arange(1000) < missing, np.nan, 0.5)})
+        assert found(validate(window, wanted, training)) == told
+
+
+def test_values_that_are_not_of_their_type_are_told() -> None:
+    sketch = DatasetSketch()
+    sketch.add({"f": np.array(["5", "six"] * 10, object)}, types={"f": FeatureType.FLOAT})
+    wanted = schema('feature { name: "f" type: FLOAT }')
+    for options in (Options(), AS_TFX):
+        (row,) = rows(validate(sketch.message(), wanted, options=options))
+        assert row["type"] == "UNEXPECTED_DATA_TYPE"
+        assert row["description"] == "10 of its values are not FLOAT."
+
+
+def test_long_texts_are_held_against_as_much_of_the_schemas() -> None:
+    """Statistics keep 64 bytes of each."""
+    long = [f"{letter}{'ä' * 40}{letter}" for letter in "abc"]
+    window = served({"t": np.array(long * 10, object)}, 30)
+    domain = " ".join(f'value: "{text}"' for text in long)
+    wanted = schema(f'feature {{ name: "t" type: BYTES string_domain {{ {domain} }} }}')
+    assert found(validate(window, wanted)) == {}
+    fewer = schema(f'feature {{ name: "t" type: BYTES string_domain {{ value: "{long[0]}" }} }}')
+    assert found(validate(window, fewer)) == {"t": ["ENUM_TYPE_UNEXPECTED_STRING_VALUES"]}
+    # Whole values may be asked of requests: a list of their heads would refuse each.
+    assert not infer(window).string_domain
+
+
+def test_an_output_is_missed_in_what_was_answered_only() -> None:
+    """Fewer rows may be answered than were asked."""
+    answers = np.where(np.arange(600) == 0, np.nan, 1.5)
+    output = served({"y": answers}, 600)
+    output.name = "outputs"
+    window = listed(served({"x": np.arange(1000.0)}), output)
+    wanted = schema("""feature { name: "x" type: FLOAT }
+        feature { name: "y" type: FLOAT presence { min_fraction: 0.9 } }""")
+    assert found(validate(window, wanted)) == {}
 
 
 def test_fractions_are_missed_only_beyond_chance() -> None:

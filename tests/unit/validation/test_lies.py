@@ -18,6 +18,7 @@ from serving.validation.differences import differences
 from serving.validation.infer import Rules, infer
 from serving.validation.thresholds import apply, suggest
 from serving.validation.versions import against
+from tests.unit.validation import builders
 
 _FLOATS = (0.0, -0.0, math.nan, math.inf, -math.inf, 1.7e308, -1.7e308, 5e-324, 1.0, -1.0, 0.3)
 _INTS = (0, 1, 2, 10, 2**31 - 1)
@@ -81,3 +82,14 @@ def test_whatever_messages_say_they_are_judged(seed: int) -> None:
     for compared in against(here, before, schema):
         assert compared.finding in Finding
         assert 0 <= compared.distance.value <= 1
+
+
+def test_a_type_of_a_later_release_is_what_its_statistics_are_of() -> None:
+    statistics = messages.DatasetFeatureStatistics(num_examples=5)
+    for name, kind in (("n", "num_stats"), ("s", "string_stats"), ("b", "bytes_stats")):
+        feature = statistics.features.add(name=name, type=77)
+        getattr(feature, kind).common_stats.num_non_missing = 5
+    assert [feature.type for feature in infer(statistics).feature] == [3, 1, 1]
+    wanted = builders.schema('feature { name: "n" type: BYTES }')
+    types = [row["type"] for row in rows(validate(statistics, wanted))]
+    assert types == ["SCHEMA_NEW_COLUMN", "UNEXPECTED_DATA_TYPE", "SCHEMA_NEW_COLUMN"]

@@ -5,10 +5,12 @@ use super::copies::{self, Begun, Copying};
 use super::outcome::OutcomeGuard;
 use super::steering::{self, Steering};
 use crate::admission::Reservation;
+use crate::checks::Checks;
 use crate::codec::InferRequest;
 use crate::codec::answer::{Encode, Form, Reply};
 use crate::codec::prepare::{self, Prepared};
 use crate::error::{Error, ErrorCode, Result};
+use crate::events::Level;
 use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Pending, Queue, Refused, RequestMeta};
@@ -106,6 +108,35 @@ pub(super) fn check_same_inputs(model: &str, before: &Signature, after: &Signatu
     Err(Error::new(ErrorCode::Unavailable, text).retry(Duration::from_secs(1)))
 }
 
+/// A request that fits its model and its schema.
+struct Checked {
+    prepared: Prepared,
+    /// One that the schema only counts, in words.
+    anomaly: Option<String>,
+}
+
+impl Checked {
+    fn of(request: &InferRequest, queue: &Queue, checks: Option<&Checks>, stop: &Stop) -> Result<Self> {
+        let mut prepared = prepare::prepare(request, queue.signature(), &queue.limits(stop))?;
+        let anomaly = match checks {
+            Some(checks) => checks.check(&mut prepared, stop)?,
+            None => None,
+        };
+        Ok(Checked { prepared, anomaly })
+    }
+}
+
+fn tell(shared: &Shared, queue: &Queue, checks: &Checks, words: String) {
+    if checks.tells() {
+        let fields = vec![
+            ("model", queue.model().into()),
+            ("version", queue.version().into()),
+            ("reason", words.into()),
+        ];
+        shared.events.emit_lazily(Level::Warning, "request_anomaly", fields);
+    }
+}
+
 /// Heavy conversions run on the helpers, never on an I/O thread.
 async fn prepare_for(
     shared: &Shared,
@@ -113,17 +144,25 @@ async fn prepare_for(
     queue: &Arc<Queue>,
     form: &dyn Form,
     deadline: Option<Instant>,
-    held: Reservation,
+    mut held: Reservation,
 ) -> Result<(Prepared, Reservation)> {
-    let bytes = prepare::cost(request);
-    let (prepared, held) = if bytes > prepare::MUCH {
-        let (request, queue) = (request.clone(), queue.clone());
-        let work =
-            move |stop: &Stop, _: &mut _| prepare::prepare(&request, queue.signature(), &queue.limits(stop));
+    let checks = queue.checks();
+    let copied = checks.as_ref().map_or(0, |checks| checks.copied(request));
+    if copied > 0 {
+        held.take(copied)?;
+    }
+    let checked = checks.as_ref().map_or(0, |checks| checks.cost(request));
+    let bytes = prepare::cost(request).saturating_add(checked);
+    let (Checked { prepared, anomaly }, held) = if bytes > prepare::MUCH {
+        let (request, queue, checks) = (request.clone(), queue.clone(), checks.clone());
+        let work = move |stop: &Stop, _: &mut _| Checked::of(&request, &queue, checks.as_deref(), stop);
         Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await?
     } else {
-        (prepare::prepare(request, queue.signature(), &queue.limits(&NEVER))?, held)
+        (Checked::of(request, queue, checks.as_deref(), &NEVER)?, held)
     };
+    if let (Some(words), Some(checks)) = (anomaly, checks) {
+        tell(shared, queue, &checks, words);
+    }
     // Before running, not after.
     for (output, wanted) in prepared.outputs.iter().enumerate() {
         let placed = request.outputs.get(output).is_some_and(|asked| asked.place.is_some());

@@ -19,6 +19,7 @@ pub use options::{LevelPolicy, Options};
 pub use pending::{Pending, RequestMeta, Ticket};
 
 use crate::batching::policy::{Lines, Rules};
+use crate::checks::Checks;
 use crate::codec::prepare::{Limits, Prepared};
 use crate::error::{Error, ErrorCode};
 use crate::loans::Loans;
@@ -29,6 +30,7 @@ use crate::stats::Stats;
 use crate::stats::shadow::Dropped;
 use crate::stop::Stop;
 use crate::tensor::{Datatype, Signature};
+use arc_swap::ArcSwapOption;
 use copies::{Copies, CopyLine};
 use first_requests::FIRST_REQUESTS;
 use mailbox::Wakes;
@@ -58,6 +60,8 @@ pub struct Queue {
     samples: AtomicU64,
     /// Of how many a second statistics are made.
     statistics: RateLimit,
+    /// What its schema asks of requests, where it is held against any.
+    checks: ArcSwapOption<Checks>,
     line: Mutex<Line>,
     arrived: Condvar,
     /// Callers that left since the line was last cleared of them.
@@ -127,6 +131,7 @@ impl Queue {
             stats,
             samples: AtomicU64::new(0),
             statistics: RateLimit::default(),
+            checks: ArcSwapOption::empty(),
             line: Mutex::new(line),
             arrived: Condvar::new(),
             left: AtomicUsize::new(0),
@@ -171,6 +176,15 @@ impl Queue {
     /// The statistics' share; whoever takes of it asks [`crate::observe::Observer`], too.
     pub fn statistics(&self) -> &RateLimit {
         &self.statistics
+    }
+
+    /// Hold requests against these from now on; `None`: against nothing.
+    pub fn check_by(&self, checks: Option<Arc<Checks>>) {
+        self.checks.store(checks);
+    }
+
+    pub fn checks(&self) -> Option<Arc<Checks>> {
+        self.checks.load_full()
     }
 
     /// Whether this request is drawn by its share.

@@ -1,7 +1,10 @@
 // Calls of the admin port. The token, where one is needed, is asked for once and kept in this tab.
 
 const KEY = "serving-token";
+// What a header takes: anything else could not be sent, and no call would ever be answered again.
+const SENDABLE = /^[\x21-\x7e]+$/;
 let asking = null;
+let declined = false;
 
 export class Refused extends Error {
   constructor(status, message) {
@@ -26,9 +29,11 @@ function askToken(why) {
     dialog.returnValue = "cancel";
     dialog.addEventListener("close", () => {
       const given = dialog.returnValue === "ok" && field.value.trim();
-      if (given) sessionStorage.setItem(KEY, given);
       field.value = "";
       asking = null;
+      declined = !given;
+      if (given && !SENDABLE.test(given)) return resolve(askToken("A token has visible ASCII characters alone"));
+      if (given) sessionStorage.setItem(KEY, given);
       resolve(Boolean(given));
     }, { once: true });
     dialog.showModal();
@@ -38,12 +43,14 @@ function askToken(why) {
 }
 
 // Resolves to the answer itself; raises Refused with what was said, TypeError where nobody answers.
-export async function ask(path, options = {}) {
+// `byItself`: nobody waits for it, so it does not ask for the token again once that was called off.
+export async function ask(path, { byItself = false, ...options } = {}) {
   const used = sessionStorage.getItem(KEY);
   const answer = await fetch(path, { cache: "no-store", ...options, headers: headers(options.headers) });
   if (answer.status === 401) {
     const newer = sessionStorage.getItem(KEY) !== used;
-    if (newer || await askToken(used ? "The token is not the right one" : null)) return ask(path, options);
+    const again = newer || (!(byItself && declined) && await askToken(used ? "The token is not the right one" : null));
+    if (again) return ask(path, { byItself, ...options });
   }
   if (!answer.ok) {
     const said = await answer.json().catch(() => ({}));

@@ -25,22 +25,27 @@ export function costCurve(cost, maxRows) {
 // Two histograms over the same range: `live` filled, `base` (may be null) as a line. Buckets:
 // { low, high, share }, shares of 1.
 export function histogram(live, base, label) {
-  const all = [...live, ...(base || [])].filter((one) => Number.isFinite(one.low) && Number.isFinite(one.high));
+  // Infinite bounds, as files of others may have them, are drawn nowhere.
+  const finite = (buckets) => buckets.filter((one) => Number.isFinite(one.low) && Number.isFinite(one.high));
+  const [now, before] = [finite(live), base && finite(base)];
+  const all = [...now, ...(before || [])];
   if (!all.length) return h("p", { class: "quiet" }, "No values.");
   const low = Math.min(...all.map((one) => one.low));
-  const span = Math.max(...all.map((one) => one.high)) - low || 1;
+  const high = Math.max(...all.map((one) => one.high));
+  // Halves: the largest numbers are further apart than a number can say.
+  const span = high / 2 - low / 2 || 1;
   // Buckets need not be equally wide: what is drawn is their density.
-  const density = (one) => one.share / Math.max((one.high - one.low) / span, 0.004);
+  const density = (one) => one.share / Math.max((one.high / 2 - one.low / 2) / span, 0.004);
   const most = Math.max(...all.map(density)) || 1;
-  const x = (value) => 8 + ((value - low) / span) * (WIDTH - 16);
+  const x = (value) => 8 + ((value / 2 - low / 2) / span) * (WIDTH - 16);
   const y = (one) => LOW - (density(one) / most) * (LOW - 6);
-  const bars = live.map((one) => svg("rect", { class: "fill-one", x: x(one.low), y: y(one),
+  const bars = now.map((one) => svg("rect", { class: "fill-one", x: x(one.low), y: y(one),
     width: Math.max(1.5, x(one.high) - x(one.low) - 0.5), height: LOW - y(one) }));
-  const outline = base && base.map((one) => `${x(one.low)},${y(one)} ${x(one.high)},${y(one)}`).join(" ");
+  const outline = before && before.map((one) => `${x(one.low)},${y(one)} ${x(one.high)},${y(one)}`).join(" ");
   return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, bars,
     outline ? svg("polyline", { class: "fill-two", points: outline }) : null,
     svg("line", { class: "axis", x1: 8, x2: WIDTH - 8, y1: LOW, y2: LOW }),
-    svg("text", { x: 8, y: 88 }, number(low)), svg("text", { x: WIDTH - 8, y: 88, "text-anchor": "end" }, number(low + span)));
+    svg("text", { x: 8, y: 88 }, number(low)), svg("text", { x: WIDTH - 8, y: 88, "text-anchor": "end" }, number(high)));
 }
 
 // Shares of the most frequent values: [{ value, live, base }].

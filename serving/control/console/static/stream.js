@@ -29,7 +29,7 @@ export class Stream {
 
   async follow() {
     this.abort = new AbortController();
-    const answer = await ask("api/v1/events/stream", { signal: this.abort.signal });
+    const answer = await ask("api/v1/events/stream", { byItself: true, signal: this.abort.signal });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let silent = null;
     const heard = (most) => {

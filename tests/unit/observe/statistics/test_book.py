@@ -34,6 +34,11 @@ def add(one: Book, key: Key, now: float, features: int = 1) -> Page | None:
     return page
 
 
+def write_all(one: Book) -> None:
+    for key in one.pages:
+        one.write(key, NOON)
+
+
 def test_whoever_is_asked_for_nothing_leaves_memory_and_comes_back(tmp_path: Path) -> None:
     one = book(StateDir(tmp_path))
     page = add(one, M, NOON)
@@ -41,9 +46,9 @@ def test_whoever_is_asked_for_nothing_leaves_memory_and_comes_back(tmp_path: Pat
     page.alarms.note(Span.MINUTE, [Anomaly(NOON, "age", "T", "words", "ERROR", Span.MINUTE)])
     page.compared([FAR])
     page.series.close_due(NOON + 60)
-    one.tidy(NOON + 600)
+    one.tidy(M, NOON + 600)
     assert one.pages
-    one.tidy(NOON + 1000)
+    one.tidy(M, NOON + 1000)
     assert not one.pages
     assert one.nbytes == 0
     found = one.look(M)
@@ -76,7 +81,7 @@ def test_what_is_damaged_is_said_and_begins_anew(tmp_path: Path) -> None:
     state = StateDir(tmp_path)
     one = book(state)
     add(one, M, NOON)
-    one.write_all(NOON)
+    write_all(one)
     (file,) = (tmp_path / "statistics").iterdir()
     for text in ("{", "[]", '{"format": 9}', '{"format": 1, "model": "other", "version": 1}'):
         file.write_text(text)
@@ -92,7 +97,7 @@ def test_what_is_kept_of_versions_that_are_gone_goes_after_a_while(tmp_path: Pat
     one = book(StateDir(tmp_path))
     add(one, M, NOON)
     add(one, ("m", 2), NOON)
-    one.write_all(NOON)
+    write_all(one)
     for file in (tmp_path / "statistics").iterdir():
         os.utime(file, (NOON, NOON))
     fresh = book(StateDir(tmp_path))
@@ -109,7 +114,7 @@ def test_without_a_disk_idle_versions_are_forgotten_and_memory_stays_bounded() -
     page = add(one, M, NOON)
     assert page is not None
     page.series.close_due(NOON + 60)
-    one.tidy(NOON + 1000)
+    one.tidy(M, NOON + 1000)
     assert not one.pages
     assert one.look(M) is None
 
@@ -117,6 +122,6 @@ def test_without_a_disk_idle_versions_are_forgotten_and_memory_stays_bounded() -
 def test_a_models_name_is_no_path(tmp_path: Path) -> None:
     one = book(StateDir(tmp_path))
     add(one, ("../../x", 1), NOON)
-    one.write_all(NOON)
+    write_all(one)
     assert len(list((tmp_path / "statistics").iterdir())) == 1
     assert one.look(("../../x", 1)) is not None

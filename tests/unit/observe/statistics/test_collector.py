@@ -122,14 +122,17 @@ def test_a_window_far_from_the_one_before_drifts(tmp_path: Path) -> None:
     assert figures(world.made)["m", 1]["feature_distance/drift"] > 0.9
 
 
-def test_versions_that_share_requests_are_compared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [1, 2])
+def test_versions_that_share_requests_are_compared(tmp_path: Path, first: int) -> None:
+    """Whichever was asked first, since the process began or it was idle."""
     from dataclasses import replace
 
     shared = view(MATRIX, tmp_path, 1, 2)
     route = replace(shared.route, default=1, weights=((1, 9), (2, 1)))
     world = World(tmp_path, replace(shared, route=route))
     rows = np.random.default_rng(1).normal(0, 1, (300, 2)).tolist()
-    world.take(sample(rows), sample(rows, version=2, shift=5.0))
+    both = [sample(rows), sample(rows, version=2, shift=5.0)]
+    world.take(*(both if first == 1 else reversed(both)))
     world.after(60)
     found = figures(world.made)
     assert found["m", 2]["feature_distance/versions"] > 0.9
@@ -190,6 +193,38 @@ def test_those_whom_nobody_asks_are_written_down_and_leave_memory(tmp_path: Path
     assert world.made.figures().nbytes == 0
     assert world.made.collector.read(("m", 1), lambda page: len(page.series.closed("minute"))) == 1
     assert world.made.collector._until_due(world.clock.now) is None
+
+
+def test_who_reads_waits_for_one_version_that_is_written_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scrape of the metrics, of a thousand versions whose turn it is."""
+    world = World(tmp_path, view(MATRIX, tmp_path, 1, 2, 3))
+    for version in (1, 2, 3):
+        world.take(sample([[1, 2]], version))
+    collector, write = world.made.collector, StateDir.write
+    held: list[int] = []
+
+    class Counted:
+        """Tells how many versions were written while it was held once."""
+
+        def __enter__(self) -> None:
+            held.append(0)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def counted(state: StateDir, name: str, document: Any) -> bool:
+        held[-1] += 1
+        return write(state, name, document)
+
+    monkeypatch.setattr(collector, "_lock", Counted())
+    monkeypatch.setattr(StateDir, "write", counted)
+    for _ in range(20):
+        world.after(60)
+    collector._last_turn()
+    assert sum(held) >= 3
+    assert max(held) == 1
 
 
 def test_samples_count_in_the_window_in_which_they_came(tmp_path: Path) -> None:

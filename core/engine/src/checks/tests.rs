@@ -1,0 +1,183 @@
+use super::*;
+use crate::codec::prepare::PreparedTensor;
+use crate::stop::NEVER;
+use crate::tensor::{Shape, TensorSpec};
+use half::{bf16, f16};
+
+fn signature(datatype: Datatype, shape: &[i64]) -> Signature {
+    let input = TensorSpec {
+        name: "x".into(),
+        datatype,
+        shape: shape.to_vec(),
+        optional: true,
+        described: None,
+        labels: None,
+    };
+    Signature { inputs: vec![input], ..Signature::default() }
+}
+
+fn numbers() -> Constraint {
+    Constraint {
+        feature: "x".into(),
+        input: "x".into(),
+        numbers: true,
+        refuses: true,
+        nan: true,
+        infinite: true,
+        ..Constraint::default()
+    }
+}
+
+fn texts() -> Constraint {
+    Constraint { numbers: false, ..numbers() }
+}
+
+fn came(shape: &[i64], data: Vec<u8>) -> Prepared {
+    Prepared {
+        inputs: vec![Some(PreparedTensor::new(Shape::from_slice(shape), data.into()))],
+        ..Prepared::default()
+    }
+}
+
+fn packed(texts: &[&str]) -> Vec<u8> {
+    texts.iter().flat_map(|t| [&(t.len() as u32).to_le_bytes()[..], t.as_bytes()].concat()).collect()
+}
+
+/// What is refused of one feature of `[-1, width]`, where anything is.
+fn refusal(datatype: Datatype, width: i64, of: Constraint, data: Vec<u8>, count: i64) -> Option<String> {
+    let checks = Checks::new(&signature(datatype, &[-1, width]), vec![of]).unwrap();
+    let outcome = checks.check(&mut came(&[count / width, width], data), &NEVER);
+    assert_eq!(outcome.is_err(), !checks.counts().is_empty());
+    outcome.err().map(|error| error.message)
+}
+
+/// Each number as each datatype that can hold it.
+fn encoded(value: f64) -> Vec<(Datatype, Vec<u8>)> {
+    let mut found = vec![
+        (Datatype::Fp16, f16::from_f64(value).to_le_bytes().to_vec()),
+        (Datatype::Bf16, bf16::from_f64(value).to_le_bytes().to_vec()),
+        (Datatype::Fp32, (value as f32).to_le_bytes().to_vec()),
+        (Datatype::Fp64, value.to_le_bytes().to_vec()),
+    ];
+    if value.fract() == 0.0 && (-100.0..100.0).contains(&value) {
+        found.push((Datatype::Int8, (value as i8).to_le_bytes().to_vec()));
+        found.push((Datatype::Int16, (value as i16).to_le_bytes().to_vec()));
+        found.push((Datatype::Int32, (value as i32).to_le_bytes().to_vec()));
+        found.push((Datatype::Int64, (value as i64).to_le_bytes().to_vec()));
+        if value >= 0.0 {
+            found.push((Datatype::Uint8, (value as u8).to_le_bytes().to_vec()));
+            found.push((Datatype::Uint16, (value as u16).to_le_bytes().to_vec()));
+            found.push((Datatype::Uint32, (value as u32).to_le_bytes().to_vec()));
+            found.push((Datatype::Uint64, (value as u64).to_le_bytes().to_vec()));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_range_is_held_in_every_datatype_both_ends_allowed_and_nan_is_in_none() {
+    let values =
+        [-96.0, -8.0, -0.5, -0.0, 0.0, 0.5, 1.0, 7.0, 64.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+    for value in values {
+        for (least, most) in
+            [(-8.0, 7.0), (0.0, 0.0), (0.25, 0.4), (-1e300, 1e300), (5.0, -5.0), (300.0, 400.0)]
+        {
+            for (nan, infinite, required) in
+                [(true, true, false), (false, true, false), (true, false, false), (true, true, true)]
+            {
+                let fits = if value.is_nan() {
+                    nan && !required
+                } else {
+                    value >= least && value <= most && (infinite || value.is_finite())
+                };
+                for (datatype, data) in encoded(value) {
+                    let bounds = (Some(least), Some(most));
+                    let of =
+                        Constraint { least: bounds.0, most: bounds.1, nan, infinite, required, ..numbers() };
+                    let words = refusal(datatype, 1, of, data, 1);
+                    assert_eq!(words.is_none(), fits, "{value} as {datatype} in {least}..{most}: {words:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_bounds_every_number_is_taken_and_infinity_where_it_may_be() {
+    for value in [f64::NEG_INFINITY, -1.0, 0.0, f64::INFINITY, f64::NAN] {
+        for (datatype, data) in encoded(value) {
+            assert_eq!(refusal(datatype, 1, numbers(), data.clone(), 1), None);
+            let words = refusal(datatype, 1, Constraint { infinite: false, ..numbers() }, data, 1);
+            assert_eq!(words.is_some(), value.is_infinite());
+        }
+    }
+}
+
+#[test]
+fn the_first_value_is_named_wherever_it_stands() {
+    for at in [0, 1, 255, 256, 299] {
+        let mut all = vec![1.0f32; 300];
+        all[at] = 7.5;
+        let data: Vec<u8> = all.iter().flat_map(|n| n.to_le_bytes()).collect();
+        let of = Constraint { most: Some(5.0), ..numbers() };
+        let whole = refusal(Datatype::Fp32, 300, of.clone(), data.clone(), 300).unwrap();
+        assert_eq!(whole, format!("feature 'x': expected at most 5, got 7.5 (element {at})"));
+        let of = |column| Constraint { feature: "c".into(), column: Some((column, 3)), ..of.clone() };
+        let column = refusal(Datatype::Fp32, 3, of(at % 3), data.clone(), 300).unwrap();
+        assert_eq!(column, format!("feature 'c' of input 'x': expected at most 5, got 7.5 (row {})", at / 3));
+        assert_eq!(refusal(Datatype::Fp32, 3, of((at + 1) % 3), data, 300), None);
+    }
+}
+
+#[test]
+fn numbers_at_the_ends_of_64_bits_are_shown_exactly() {
+    let of = Constraint { most: Some(10.0), ..numbers() };
+    let words = refusal(Datatype::Uint64, 1, of, u64::MAX.to_le_bytes().to_vec(), 1).unwrap();
+    assert!(words.contains("got 18446744073709551615"), "{words}");
+    let of = Constraint { whole: true, ..numbers() };
+    assert!(
+        refusal(Datatype::Fp64, 1, of, 0.5f64.to_le_bytes().to_vec(), 1).unwrap().contains("a whole number")
+    );
+}
+
+#[test]
+fn texts_are_held_against_a_list_of_any_length_and_none_is_missing_unless_asked_for() {
+    let many: Vec<String> = (0..100_000).map(|n| format!("v{n}")).collect();
+    let values = || Some(many.iter().map(|text| text.as_bytes().into()).collect());
+    let of = || Constraint { values: values(), column: Some((1, 2)), ..texts() };
+    let refused = |of, all: &[&str]| refusal(Datatype::Bytes, 2, of, packed(all), all.len() as i64);
+    assert_eq!(refused(of(), &["?", "v0", "?", "v99999", "?", ""]), None);
+    let words = refused(of(), &["v1", "v0", "v1", "w\u{1}"]).unwrap();
+    assert!(words.ends_with("that the model's schema lists, got 'w\u{fffd}' (row 1)"), "{words}");
+    let words = refused(Constraint { required: true, ..of() }, &["v1", ""]).unwrap();
+    assert_eq!(words, "feature 'x': expected a value, got '' (row 0)");
+}
+
+#[test]
+fn a_row_has_as_many_values_as_are_asked_for() {
+    let of = |least, most| Constraint { least_values: Some(least), most_values: Some(most), ..texts() };
+    let refused = |of| refusal(Datatype::Bytes, 3, of, packed(&["a"; 6]), 6);
+    assert_eq!(refused(of(3, 3)), None);
+    assert!(refused(of(4, 9)).unwrap().contains("at least 4 values a row, got 3"));
+    assert!(refused(of(1, 2)).unwrap().contains("at most 2 values a row, got 3"));
+}
+
+#[test]
+fn an_anomaly_that_refuses_nothing_is_counted_and_told_and_an_input_left_out_is_missing() {
+    let of = Constraint { refuses: false, required: true, ..numbers() };
+    let checks = Checks::new(&signature(Datatype::Fp32, &[-1]), vec![of]).unwrap();
+    let mut left_out = Prepared { inputs: vec![None], ..Prepared::default() };
+    let words = checks.check(&mut left_out, &NEVER).unwrap();
+    assert_eq!(words.unwrap(), "feature 'x': expected a value, got no input");
+    assert_eq!(checks.check(&mut came(&[1], 1f32.to_le_bytes().to_vec()), &NEVER).unwrap(), None);
+    assert_eq!(checks.counts(), [("x", Kind::Missing, false, 1)]);
+    assert!(checks.tells() && !(0..10).all(|_| checks.tells()));
+}
+
+#[test]
+fn what_does_not_fit_the_model_is_no_check() {
+    let made = |of| Checks::new(&signature(Datatype::Fp32, &[-1, 2]), vec![of]).err().unwrap();
+    assert!(made(Constraint { input: "y".into(), ..numbers() }).contains("no input 'y'"));
+    assert!(made(texts()).contains("its input holds numbers"));
+    assert!(made(Constraint { column: Some((2, 2)), ..numbers() }).contains("no row has"));
+}
