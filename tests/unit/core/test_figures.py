@@ -22,6 +22,10 @@ HISTOGRAMS = {
     "compute": "serving_compute_duration_seconds",
     "batch": "serving_batch_size",
 }
+AS_SHADOW = {
+    name: f"serving_{name}_total"
+    for name in ("shadow_copies", "shadow_failed", "shadow_compared", "shadow_different")
+}
 COUNTS = {
     "rows": "serving_inference_total",
     "runs": "serving_execution_total",
@@ -97,7 +101,11 @@ class Told:
 def test_the_counts_are_what_prometheus_is_told(busy: World) -> None:
     told, figures = Told(busy), busy.server.figures()
     assert figures.versions == [("", 0), ECHO]
-    assert figures.counts.keys() == COUNTS.keys()
+    assert figures.counts.keys() == COUNTS.keys() | AS_SHADOW.keys()
+    for name, family in AS_SHADOW.items():
+        # Of versions that ran no copies the page has no sample.
+        assert figures.counts[name].tolist() == [0, 0]
+        assert [told.values(family, key) for key in figures.versions] == [[], []]
     for name, family in COUNTS.items():
         expected = [told.values(family, key) for key in figures.versions]
         assert [[one] for one in figures.counts[name].tolist()] == expected, name
