@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.validation.distances import Floats, Histogram, jensen_shannon
+from serving.validation.distances import (
+    Floats,
+    Histogram,
+    jensen_shannon,
+    jensen_shannon_of_histograms,
+)
 
 # The least is approached from above; what is left after these is below 0.001.
 _ROUNDS = 200
@@ -53,6 +58,8 @@ def certain_divergence(a: Histogram, b: Histogram, enough: float = 0.0) -> float
     """
     if not a.total > 0 or not b.total > 0:
         return None
+    # Evenly is one way to place them.
+    evenly = jensen_shannon_of_histograms(a, b)
     a, b = _coarse(a), _coarse(b)
     edges = np.unique(np.concatenate([a.lows, a.highs, b.lows, b.highs]))
     left, right = _evenly(a, edges), _evenly(b, edges)
@@ -66,7 +73,7 @@ def certain_divergence(a: Histogram, b: Histogram, enough: float = 0.0) -> float
         found = jensen_shannon(left.cells, right.cells) or 0.0
         if found <= enough or found > before * (1 - _REACHED):
             break
-    return found
+    return found if evenly is None else min(found, evenly)
 
 
 def _coarse(histogram: Histogram) -> Histogram:

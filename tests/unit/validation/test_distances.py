@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
@@ -103,6 +103,7 @@ _COUNTS = st.lists(st.floats(0, 1e6), min_size=1, max_size=12)
 
 @settings(deadline=None, max_examples=60)
 @given(_COUNTS, _COUNTS, st.floats(-100, 100), st.floats(0.1, 10))
+@example([0.0, 1.0], [19.0, 1.0], 0.0, 0.96875)
 def test_any_two_histograms_are_as_scipy_says(
     one: list[float], two: list[float], start: float, width: float
 ) -> None:
