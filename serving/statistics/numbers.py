@@ -156,7 +156,9 @@ class Extremes:
             self.zeros += numbers.size - int(np.count_nonzero(numbers))
             self._within(numbers, finite=True)
             return numbers.astype(np.float64)
-        found = numbers.astype(np.float64)
+        # Of NaN that signal the cast warns.
+        with np.errstate(invalid="ignore"):
+            found = numbers.astype(np.float64)
         finite = found[np.isfinite(found)]
         if finite.size < found.size:
             nans = int(np.isnan(found).sum())

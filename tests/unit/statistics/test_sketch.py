@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from serving.statistics.features import FeatureType
+from serving.statistics.numbers import Extremes
 from serving.statistics.sizes import GRADES, MOST_TEXT_BYTES
 from serving.statistics.sketch import FeatureSketch
 
@@ -45,6 +46,13 @@ def _median(numbers: Any) -> float:
     """numpy's, where the two in the middle may be too large to be added."""
     low, high = (np.quantile(numbers, 0.5, method=way) for way in ("lower", "higher"))
     return float(low / 2 + high / 2)
+
+
+def test_nan_that_signals_is_nan_and_warns_of_nothing() -> None:
+    extremes = Extremes()
+    numbers = np.array([0x7F800001, 0xFF800001, 0x3F800000], np.uint32).view(np.float32)
+    assert extremes.add(numbers).tolist() == [1.0]
+    assert extremes.nans == 2
 
 
 @settings(max_examples=40, deadline=None)
