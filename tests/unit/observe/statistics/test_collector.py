@@ -18,7 +18,8 @@ from serving.settings import Settings
 from serving.settings.statistics import StatisticsSettings
 from serving.state_dir import StateDir
 from serving.statistics.dataset import DatasetSketch
-from serving.statistics.metadata import Form, dump, messages
+from serving.statistics.forms import dump
+from serving.statistics.metadata import Form, messages
 from tests.unit.observe.statistics.world import (
     NOON,
     Clock,
