@@ -19,7 +19,7 @@ from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.known import Known
 from serving.observe.statistics.mailbox import Mailbox
 from serving.observe.statistics.pending import Pending
-from serving.observe.statistics.reference import References
+from serving.observe.statistics.reference import References, baseline_of
 from serving.observe.statistics.rollup import Lengths, Span
 from serving.observe.statistics.series import Series
 from serving.observe.statistics.window import Bounds, Closed
@@ -105,8 +105,7 @@ class Collector:
 
     def baseline(self, key: Key) -> Any:
         """``DatasetFeatureStatistics`` that the version came with; None without any."""
-        version, features = self._known.version(key), self._known.features(key)
-        return References().of(key, version, features).baseline
+        return baseline_of(self._known.version(key))
 
     # The thread's own.
 

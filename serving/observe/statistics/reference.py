@@ -86,6 +86,17 @@ class References:
             del self._read[key]
 
 
+def baseline_of(version: VersionView | None) -> Any:
+    """``DatasetFeatureStatistics`` that a version came with; None without any that can be read."""
+    if version is None or not version.facts.baseline:
+        return None
+    try:
+        folder = version.origin.fetch().version
+    except (OSError, LoadError):
+        return None
+    return _baseline(folder, version.facts.baseline, {})
+
+
 def _baseline(folder: Path, name: str, faults: dict[str, str]) -> Any:
     try:
         return read_baseline(folder, name) if name else None

@@ -310,3 +310,15 @@ def test_a_baseline_that_lies_is_told_of_once_and_is_none(tmp_path: Path) -> Non
     assert [one["event"] for one in told] == ["statistics_reference_unreadable"]
     assert told[0]["what"] == "baseline"
     assert world.made.collector.baseline(("m", 1)) is None
+
+
+def test_who_asks_for_the_baseline_is_told_it_and_writes_nothing_into_the_log(
+    tmp_path: Path,
+) -> None:
+    trained(tmp_path)
+    (tmp_path / "schema.pbtxt").write_text("feature {")
+    world = World(tmp_path, view(MATRIX, tmp_path, baseline="baseline.pb"))
+    with capture_logs() as told:
+        found = [world.made.collector.baseline(("m", 1)) for _ in range(3)]
+    assert [one.num_examples for one in found] == [found[0].num_examples] * 3
+    assert told == []
