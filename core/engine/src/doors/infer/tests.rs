@@ -9,7 +9,7 @@ use crate::permits::Permits;
 use crate::queue::Options;
 use crate::queue::Queue;
 use crate::routes::Reference;
-use crate::routes::Route;
+use crate::routes::{Route, Shadow};
 use crate::shared_memory::{Regions, Rules as RegionRules};
 use crate::stats::Protocol;
 use crate::stats::Stats;
@@ -147,6 +147,46 @@ fn what_is_copied_to_be_checked_is_counted_once_though_its_version_closes_in_bet
     let mut running = pin!(run(&shared, &mailbox, decoded, &mut guard));
     assert!(running.as_mut().poll(&mut Polling::from_waker(Waker::noop())).is_pending());
     assert_eq!((versions[1].depth().0, shared.budget.used()), (1, 8));
+}
+
+#[test]
+fn a_shadow_without_any_output_asked_for_runs_and_shows_that_it_is_missing() {
+    let shared = Shared::new(config());
+    let (answering, other) = (version(1, ["p", "q"]), version(2, ["p", "q"]));
+    let mut signature = other.signature().clone();
+    signature.outputs[0].name = "z".into();
+    let shadow = Queue::new(Stats::new("m", 2), signature, Options::default(), None);
+    let route = Route {
+        versions: [(1, answering.clone())].into(),
+        default: Some(1),
+        shadows: vec![Shadow { version: 2, rate: 1.0 }],
+        beside: [(2, shadow.clone())].into(),
+        ..Route::default()
+    };
+    shared.publish(vec![("m".into(), route)], &[]);
+    let decoded = DecodedRequest {
+        request: request(),
+        encode: Encode { form: &InferAnswer, encoding: Encoding::Identity },
+        deadline: None,
+        reservation: shared.budget.reserve(),
+        steering: Steering::default(),
+        by_signature: false,
+    };
+    let (mailbox, mut guard) = (Mailbox::new(), OutcomeGuard::open(&shared, head(), || None));
+    let mut running = pin!(run(&shared, &mailbox, decoded, &mut guard));
+    assert!(running.as_mut().poll(&mut Polling::from_waker(Waker::noop())).is_pending());
+    answer(&answering, None);
+    answer(&shadow, None);
+    let until = Instant::now() + Duration::from_secs(20);
+    while shadow.stats().as_shadow().counts().compared == 0 {
+        assert!(Instant::now() < until, "{:?}", shadow.stats().as_shadow().counts());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let outputs = shadow.report().outputs();
+    let told: Vec<_> = outputs.iter().map(|one| (&*one.name, one.compared, one.missing)).collect();
+    assert_eq!(told, [("z", 0, 0), ("y", 1, 1)]);
+    assert_eq!(shadow.stats().as_shadow().counts().different, 1);
+    shared.shadows.close();
 }
 
 /// Version 1 is the default one, and every draw falls to version 2.
