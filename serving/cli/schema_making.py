@@ -69,7 +69,8 @@ def infer(
     if bool(files) == bool(live):
         raise UserError("expected files, or --live MODEL[/VERSION]", code=2)
     if live:
-        statistics, _ = served.statistics_of(AdminPort(admin_url, token_file), live, window)
+        port = AdminPort(admin_url, token_file)
+        statistics, _ = served.statistics_of(port, served.version_path(port, live), window)
     else:
         statistics = _statistics(files or [])
     _write(inferred(statistics, Rules(max_string_domain, shapes, ranges)), output)
@@ -256,13 +257,14 @@ def _past(port: AdminPort, model: str, window: str, last: int) -> list[Any]:
 
     if window not in _SECONDS:
         raise UserError(f"--window: expected {', '.join(_SECONDS)}", code=2)
-    now = time.time()
+    # All of one version, whichever answers meanwhile.
+    now, path = time.time(), served.version_path(port, model)
     found: dict[float | None, Any] = {}
     refused: UserError | None = None
     for back in range(last, 0, -1):
         try:
             at = now - _SECONDS[window] * back
-            statistics, start = served.statistics_of(port, model, window, at)
+            statistics, start = served.statistics_of(port, path, window, at)
         except UserError as error:
             refused = error
             continue

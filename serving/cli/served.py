@@ -20,14 +20,14 @@ _COMPARED = {"skew": "baseline", "drift": "window before", "versions": "other ve
 
 
 def statistics_of(
-    port: AdminPort, model: str, window: str, at: float | None = None
+    port: AdminPort, path: str, window: str, at: float | None = None
 ) -> tuple[Any, float | None]:
-    """``DatasetFeatureStatisticsList`` of MODEL, or MODEL/VERSION, and when their window began;
+    """``DatasetFeatureStatisticsList`` of the version at ``path``, and when their window began;
     both times in seconds since the epoch. Raises UserError."""
     from serving.statistics.metadata import Form, FormatError, Kind, parse
 
     query = f"window={window}" + (f"&at={at:.3f}" if at is not None else "")
-    answer = port.get(f"{_path(port, model)}/statistics?{query}")
+    answer = port.get(f"{path}/statistics?{query}")
     datasets = json.dumps({"datasets": answer.get("datasets", [])}).encode()
     try:
         return parse(datasets, Kind.STATISTICS, Form.JSON), answer.get("start")
@@ -35,8 +35,8 @@ def statistics_of(
         raise UserError(f"{port.url}: {error}") from None
 
 
-def _path(port: AdminPort, model: str) -> str:
-    """Of a version; without a number of the one that answers."""
+def version_path(port: AdminPort, model: str) -> str:
+    """Of MODEL/VERSION; of MODEL that of the version which answers. Raises UserError."""
     name, _, version = model.partition("/")
     return f"{model_path(name)}/versions/{version or _answering(port, name)}"
 
@@ -71,7 +71,8 @@ def live(
     if window not in _WINDOWS:
         raise UserError(f"--window: expected {', '.join(_WINDOWS)}", code=2)
     port = AdminPort(admin_url, token_file)
-    found, _ = statistics_of(port, model, window)
+    path = version_path(port, model)
+    found, _ = statistics_of(port, path, window)
     if output is not None:
         _write(found, output)
     elif as_json:
@@ -79,7 +80,7 @@ def live(
 
         print(to_json(found))
     else:
-        _show(port, model, found)
+        _show(port, path, found)
 
 
 def _write(found: Any, output: Path) -> None:
@@ -95,10 +96,9 @@ def _write(found: Any, output: Path) -> None:
     print_line(f"wrote {output}", "green")
 
 
-def _show(port: AdminPort, model: str, found: Any) -> None:
+def _show(port: AdminPort, path: str, found: Any) -> None:
     from serving.cli.statistics_table import print_statistics
 
-    path = _path(port, model)
     print_statistics(found)
     far = [_distance(one) for one in port.get(f"{path}/drift").get("features", ())]
     _table("distances", _DRIFT, far)

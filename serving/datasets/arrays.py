@@ -88,6 +88,8 @@ def _columns(archive: zipfile.ZipFile, stack: ExitStack) -> list[_Column]:
     counts = {one.rows for one in found}
     if len(counts) > 1:
         raise SetError(f"its arrays do not have as many rows as each other: {sorted(counts)[:4]}")
+    if sum(one.row_bytes for one in found) > PIECE_BYTES:
+        raise SetError(f"a row of its arrays has more than {PIECE_BYTES} bytes")
     if counts != {0} and not any(one.row_bytes for one in found):
         # Nothing would say how many of them there really are.
         raise SetError("its rows have no values")

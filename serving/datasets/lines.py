@@ -23,6 +23,8 @@ from serving.datasets.pieces import (
 
 # Of one piece of JSON: what it becomes takes up to thirty times as much.
 _JSON_BYTES = PIECE_BYTES // 8
+# Of one piece, there or missing: as many as the widest files have.
+_MOST_VALUES = 1_000_000
 
 
 def csv_pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
@@ -86,8 +88,7 @@ def _fitting(rows: Any, lines: _Record, columns: int) -> Iterator[list[str]]:
 
 
 def _step(columns: int, reading: Reading) -> int:
-    """As many values a piece as the widest files have."""
-    return max(1, min(reading.rows, 1_000_000 // max(1, columns)))
+    return max(1, min(reading.rows, _MOST_VALUES // max(1, columns)))
 
 
 def _size(file: BufferedReader) -> int:
@@ -135,13 +136,16 @@ class _Sized(dict[str, Any]):
 
 
 def _some(lines: Iterator[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
-    """As many as make a piece."""
+    """As many as make a piece: objects with other names each take a place in all columns."""
     found: list[dict[str, Any]] = []
+    names: set[str] = set()
     size = 0
     for one in lines:
         found.append(one)
+        names.update(one)
         size += one.size if isinstance(one, _Sized) else 0
-        if len(found) >= rows or size >= _JSON_BYTES:
+        is_large = size >= _JSON_BYTES or len(found) * len(names) >= _MOST_VALUES
+        if is_large or len(found) >= rows:
             break
     return found
 

@@ -41,8 +41,8 @@ class StatisticsSettings(Section):
     )
     memory_bytes: Annotated[Count, Field(ge=_MIB)] = Field(
         default=256 * _MIB,
-        description="Memory for the windows of all versions; versions beyond get no statistics"
-        " until others are idle.",
+        description="Memory for the windows of all versions; samples beyond are left out until"
+        " other versions are idle.",
     )
     window_s: Annotated[Seconds, Field(ge=1, le=3600)] = Field(
         default=60.0,

@@ -9,7 +9,8 @@ from typing import Any
 from serving.validation import measures
 from serving.validation.counts import CHANCE
 from serving.validation.measures import Distance, Measure
-from serving.validation.views import QUANTILES, STANDARD, FeatureView
+from serving.validation.schemas import SchemaView
+from serving.validation.views import QUANTILES, STANDARD, DatasetView, FeatureView
 
 # HistogramSelection.Type
 _BY_QUANTILES = 1
@@ -57,19 +58,6 @@ class Comparison:
     def too_few(self) -> bool:
         return self.finding is Finding.TOO_FEW
 
-    def row(self) -> dict[str, Any]:
-        """As the admin API tells it."""
-        return {
-            "name": self.name,
-            "kind": self.kind.value,
-            "measure": self.distance.measure.value,
-            "distance": self.distance.value,
-            "threshold": self.threshold,
-            "samples": self.samples,
-            "too_few": self.too_few,
-            "finding": self.finding.value,
-        }
-
 
 def compare(
     view: FeatureView,
@@ -112,6 +100,39 @@ def measured(
         return None
     finding = Finding.TOO_FEW if _blind(distance, _FAR) else Finding.NO_THRESHOLD
     return _comparison(view, control, kind, distance, None, finding)
+
+
+def against(
+    here: DatasetView,
+    there: DatasetView,
+    schema: Any | None,
+    kind: Kind,
+    *,
+    chance: float = CHANCE,
+    plain: bool = True,
+) -> list[Comparison]:
+    """Each feature that both have: by the measures that ``schema`` has a threshold for
+    (``skew_comparator``, else ``drift_comparator``), else, if ``plain``, by the one that suits it,
+    without a threshold. ``chance``: of a false alarm in all features together."""
+    features = SchemaView(schema).features if schema is not None else {}
+    common = [path for path in here.features if path in there.features]
+    each = chance / max(len(common), 1)
+    found: list[Comparison] = []
+    for path in common:
+        view, other, feature = here.features[path], there.features[path], features.get(path)
+        rows = (
+            compare(view, other, kind, getattr(feature, comparator_of(kind)), each)
+            if feature is not None
+            else []
+        )
+        alone = measured(view, other, kind, each) if plain and not rows else None
+        found += rows or ([alone] if alone is not None else [])
+    return found
+
+
+def comparator_of(kind: Kind) -> str:
+    """The field of a schema's feature that has the thresholds."""
+    return "skew_comparator" if kind is Kind.SKEW else "drift_comparator"
 
 
 def _asked(comparator: Any) -> list[tuple[Measure, Any]]:

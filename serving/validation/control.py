@@ -8,7 +8,7 @@ from typing import Any
 
 from serving.statistics.metadata import messages
 from serving.validation.anomalies import Anomaly
-from serving.validation.compare import Comparison, Kind, compare
+from serving.validation.compare import Comparison, Kind, comparator_of, compare
 from serving.validation.measures import Measure
 from serving.validation.views import DatasetView, FeatureView, Path
 
@@ -38,7 +38,7 @@ class Control:
 
     @property
     def comparator(self) -> str:
-        return "skew_comparator" if self.kind is Kind.SKEW else "drift_comparator"
+        return comparator_of(self.kind)
 
 
 def comparisons(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.control.console.forms import MOST_VERSIONS
@@ -11,7 +11,7 @@ from serving.control.routes import shares
 from serving.control.selection import model_states
 from serving.models.state import PENDING, State
 from serving.models.views import ModelView, VersionView
-from serving.observe.curves.ring import Point
+from serving.observe.curves.ring import Point, plain
 from serving.observe.figures import Key
 from serving.rollout.canary import Rollout
 
@@ -85,9 +85,4 @@ def _version_json(one: VersionView, share: float | None, figures: Point | None) 
 
 
 def point_json(point: Point) -> dict[str, float | None]:
-    return dict(_fields(point))
-
-
-def _fields(point: Point) -> Iterator[tuple[str, float | None]]:
-    for name, value in zip(Point._fields, point, strict=True):
-        yield name, None if value != value else float(f"{value:.6g}")
+    return {name: plain(value) for name, value in point._asdict().items()}

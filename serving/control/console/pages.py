@@ -1,5 +1,6 @@
 """The page itself: files of our own, and the chart library where the build has put it into
-``bundle/`` (``deploy/pages/fetch.py``); without it figures are shown as tables."""
+``bundle/`` (``deploy/pages/fetch_charts.py``); without it figures are shown as
+tables."""
 
 from __future__ import annotations
 

@@ -136,9 +136,10 @@ def columns(points: Sequence[tuple[int, Point]], span: Span) -> dict[str, list[f
         "at": [float((step + 1) * span.step_s) for step, _ in points]
     }
     for place, name in enumerate(Point._fields):
-        found[name] = [_plain(one[place]) for _, one in points]
+        found[name] = [plain(one[place]) for _, one in points]
     return found
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """For JSON; None for NaN."""
     return None if value != value else float(f"{value:.6g}")

@@ -19,6 +19,8 @@ _FOLDER = "statistics"
 _FORMAT = 1
 # Of a version, beside its windows: names, anomalies, distances.
 _OVERHEAD = 16 * 1024
+# Versions that leave memory for one other: each is written down meanwhile.
+_MOST_LEAVING = 8
 # Until a version without samples leaves memory, and between two times that one is written down.
 _IDLE_S, _WRITE_S = 900.0, 600.0
 
@@ -73,12 +75,13 @@ class Book:
         return self._bytes
 
     def page(self, key: Key, now: float, samples: int) -> Page | None:
-        """To add samples to; None where all have as much memory as there may be."""
+        """To add samples to; None where all have as much memory as there may be: those that are
+        there grow, too."""
         found = self.pages.get(key)
+        if not self._has_room(found) and not self._make_room(key, found, now):
+            self.left_out += samples
+            return None
         if found is None:
-            if self._bytes + _OVERHEAD > self._most_bytes and not self._make_room(now):
-                self.left_out += samples
-                return None
             found = self.pages[key] = self._read(key)
             self._bytes += found.count()
             found.written = now
@@ -121,21 +124,32 @@ class Book:
             if path not in held and written is not None and now - written > self._keep_s:
                 self._state.remove(path)
 
-    def _make_room(self, now: float) -> bool:
-        """The one that was asked longest ago leaves memory, where nothing came in its window."""
-        idle = [(page.touched, key) for key, page in self.pages.items() if not page.series.live]
+    def _has_room(self, page: Page | None) -> bool:
+        """For more samples of it, or for a new one."""
+        return self._bytes + (_OVERHEAD if page is None else 0) <= self._most_bytes
+
+    def _make_room(self, wanted: Key, page: Page | None, now: float) -> bool:
+        """Those of the others that were asked longest ago leave memory, where nothing came in their
+        windows."""
+        idle = [
+            (one.touched, key)
+            for key, one in self.pages.items()
+            if key != wanted and not one.series.live
+        ]
         if not idle:
             if not self._full:
                 self._full = True
                 log.warning(
                     "statistics_out_of_memory",
                     limit=self._most_bytes,
-                    effect="versions beyond get no statistics until others are idle",
+                    effect="samples beyond are left out until other versions are idle",
                 )
             return False
-        _, key = min(idle)
-        self._let_go(key, self.pages[key], now)
-        return self._bytes + _OVERHEAD <= self._most_bytes
+        for _, key in sorted(idle)[:_MOST_LEAVING]:
+            self._let_go(key, self.pages[key], now)
+            if self._has_room(page):
+                return True
+        return False
 
     def _let_go(self, key: Key, page: Page, now: float) -> None:
         self._write(key, page, now)

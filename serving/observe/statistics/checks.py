@@ -14,11 +14,8 @@ from serving.observe.statistics.reference import Reference
 from serving.observe.statistics.rollup import Span
 from serving.validation.anomalies import ERROR, rows
 from serving.validation.check import validate
-from serving.validation.compare import Comparison, Kind, compare, measured
+from serving.validation.compare import Comparison, Kind, against
 from serving.validation.control import high
-from serving.validation.counts import CHANCE
-from serving.validation.schemas import SchemaView
-from serving.validation.versions import against
 from serving.validation.views import DatasetView
 
 # Fewer rows say nothing by a distance that no threshold asks for: that waits for longer windows.
@@ -64,34 +61,16 @@ def _anomalies(
 
 def _compared(message: Any, reference: Reference, beside: Beside) -> Iterator[Comparison]:
     here = DatasetView.of(message)
-    schema = reference.schema
-    for kind, other in ((Kind.SKEW, reference.baseline), (Kind.DRIFT, beside.previous)):
+    kinds = (
+        (Kind.SKEW, reference.baseline),
+        (Kind.DRIFT, beside.previous),
+        (Kind.VERSIONS, beside.base),
+    )
+    plain = here.examples >= _FEWEST_ROWS
+    for kind, other in kinds:
         if other is not None:
-            yield from _against(here, DatasetView.of(other), schema, kind)
-    if beside.base is not None and here.examples >= _FEWEST_ROWS:
-        yield from against(message, beside.base, schema)
-
-
-def _against(
-    here: DatasetView, there: DatasetView, schema: Any, kind: Kind
-) -> Iterator[Comparison]:
-    """By the measures that the schema has thresholds for, else by the one that suits a feature."""
-    features = SchemaView(schema).features if schema is not None else {}
-    common = [path for path in here.features if path in there.features]
-    chance = CHANCE / max(len(common), 1)
-    field = "skew_comparator" if kind is Kind.SKEW else "drift_comparator"
-    for path in common:
-        view, other = here.features[path], there.features[path]
-        feature = features.get(path)
-        asked = (
-            compare(view, other, kind, getattr(feature, field), chance)
-            if feature is not None and feature.HasField(field)
-            else []
-        )
-        yield from asked
-        if not asked and here.examples >= _FEWEST_ROWS:
-            plain = measured(view, other, kind, chance)
-            yield from () if plain is None else (plain,)
+            there = DatasetView.of(other)
+            yield from against(here, there, reference.schema, kind, plain=plain)
 
 
 def _distance(one: Comparison, span: Span, end: float) -> Distance:

@@ -220,6 +220,10 @@ def test_thresholds_are_suggested_of_past_hours(admin: str, tmp_path: Path) -> N
     assert len(hours) == 10
     assert hours == sorted(hours)
     assert " 9 " in done.stdout
+    _ASKED.clear()
+    assert serving(*ask, "--live", "m").returncode == 0
+    # All of the version that answered when it began.
+    assert [path for path in _ASKED if "/versions/" not in path] == ["/api/v1/models/m"]
     nothing = serving(*ask, "--live", "m/4")
     assert nothing.returncode == 1
     assert "none of the last 10 hours: nothing is known of it yet" in nothing.stderr

@@ -57,6 +57,13 @@ SETS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a size beyond all numbers": ("e.npz", one_array(head((1, *(1 << 31,) * 8), "<f4"))),
     "a size below none": ("e.npz", one_array(head((-5, 4), "<f4"), bytes(100))),
     "rows without end of nothing": ("e.npz", one_array(head((1 << 60, 0), "<f4"))),
+    "a row of many arrays": (
+        "e.npz",
+        lambda path: arrays(
+            path,
+            [(f"{n}.npy", [head((1, 15 * MIB), "|i1"), *[bytes(MIB)] * 15]) for n in range(6)],
+        ),
+    ),
     "a text of 2 GB": ("e.npz", one_array(head((2,), "<U500000000"), bytes(24))),
     "code": ("e.npz", one_array(head((2,), "|O"), PICKLE)),
     "fields": ("e.npz", one_array(head((2,), [("a", "<f4")]), bytes(8))),

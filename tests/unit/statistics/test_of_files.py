@@ -335,3 +335,12 @@ def test_long_lists_of_one_value_come_few_at_a_time(tmp_path: Path) -> None:
     assert path.stat().st_size < 100_000
     piece = next(iter(files.pieces(path, Reading(most=None, loose=True))))
     assert len(piece["a"]) <= 105
+
+
+def test_objects_that_share_no_name_come_few_at_a_time(tmp_path: Path) -> None:
+    """Each takes a place in the columns of all others."""
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(f'{{"x{at}": {at}}}\n' for at in range(3000)))
+    found = list(files.pieces(path, Reading(rows=16_384, most=None, loose=True)))
+    assert max(len(piece) * len(next(iter(piece.values()))) for piece in found) <= 1_000_000
+    assert sum(len(piece) for piece in found) == 3000

@@ -12,12 +12,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from serving.statistics.metadata import messages
 from serving.validation.anomalies import rows
 from serving.validation.check import AS_TFX, Options, validate
-from serving.validation.compare import Finding
+from serving.validation.compare import Finding, Kind, against
 from serving.validation.constraints import compiled
 from serving.validation.differences import differences
 from serving.validation.infer import Rules, infer
 from serving.validation.thresholds import apply, suggest
-from serving.validation.versions import against
+from serving.validation.views import DatasetView
 from tests.unit.validation import builders
 
 _FLOATS = (0.0, -0.0, math.nan, math.inf, -math.inf, 1.7e308, -1.7e308, 5e-324, 1.0, -1.0, 0.3)
@@ -79,7 +79,8 @@ def test_whatever_messages_say_they_are_judged(seed: int) -> None:
         assert validate(here, own, training, before).SerializeToString()
         assert isinstance(differences(own, schema), list)
         compiled(own, {"a": [-1, 2], "b": [-1]})
-    for compared in against(here, before, schema):
+    views = DatasetView.of(here), DatasetView.of(before)
+    for compared in against(*views, schema, Kind.VERSIONS):
         assert compared.finding in Finding
         assert 0 <= compared.distance.value <= 1
 

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.observe.statistics.checks import Beside, check
+from serving.observe.statistics.reference import Reference
+from serving.observe.statistics.rollup import Span
 from serving.statistics.dataset import DatasetSketch
 from serving.validation.anomalies import rows
 from serving.validation.check import validate
-from serving.validation.compare import Kind
+from serving.validation.compare import Comparison, Kind, against
 from serving.validation.infer import infer
 from serving.validation.thresholds import apply, suggest
-from serving.validation.versions import against, figure
+from serving.validation.views import DatasetView
 from tests.unit.validation.builders import listed, schema
 
 
@@ -76,26 +79,35 @@ def test_too_few_windows_or_examples_suggest_nothing(windows: int, count: int) -
     assert all(each.threshold is None for each in suggestions)
 
 
-def test_versions_are_told_by_the_feature_that_differs_most() -> None:
+def test_versions_are_told_by_the_feature_that_differs() -> None:
     base = listed(window(1), window(2, name="outputs"))
     canary = listed(window(3), window(4, mean=4.0, name="outputs"))
-    found = figure(canary, base)
-    assert found.inputs is not None
-    assert found.outputs is not None
-    assert found.outputs.name == "outputs.number"
-    assert found.outputs.distance.value > 0.5
-    assert found.inputs.distance.sure == 0
+
+    def compared(here: Any, says: str = "") -> dict[str, Comparison]:
+        views = DatasetView.of(here), DatasetView.of(base)
+        return {one.name: one for one in against(*views, schema(says), Kind.VERSIONS)}
+
+    found = compared(canary)
+    assert found.keys() == {"letter", "number", "outputs.letter", "outputs.number"}
+    assert found["outputs.number"].distance.value > 0.5
+    assert found["number"].distance.sure == found["letter"].distance.sure == 0
     # Without a threshold nothing is high.
-    assert found.high == ()
+    assert not any(one.high or one.too_few for one in found.values())
     says = """feature { name: "outputs.number" type: FLOAT
         drift_comparator { jensen_shannon_divergence { threshold: 0.2 } } }"""
-    (high,) = figure(canary, base, schema(says)).high
-    assert (high.name, high.kind) == ("outputs.number", Kind.VERSIONS)
-    assert {row.name for row in against(canary, base, schema(says))} == {
-        *("letter", "number", "outputs.letter", "outputs.number")
-    }
-    assert not found.too_few
-    assert figure(listed(window(5, 3)), base).too_few
-    row = high.row()
-    assert row["kind"] == "versions"
-    assert row["threshold"] == 0.2
+    told = compared(canary, says)
+    assert told.keys() == found.keys()
+    assert [(one.name, one.kind) for one in told.values() if one.high] == [
+        ("outputs.number", Kind.VERSIONS)
+    ]
+    assert all(one.too_few for one in compared(listed(window(5, 3))).values())
+
+
+def test_a_few_rows_are_compared_where_a_threshold_asks_for_it() -> None:
+    says = """feature { name: "number" type: FLOAT
+        drift_comparator { jensen_shannon_divergence { threshold: 0.2 } } }"""
+    few, other = listed(window(1, 20)), listed(window(2))
+    beside = Beside(previous=other, base=other)
+    shown = check(few, Span.MINUTE, 60.0, Reference(schema(says), other), beside)
+    asked = {(one.name, one.kind) for one in shown.distances}
+    assert asked == {("number", "drift"), ("number", "versions")}

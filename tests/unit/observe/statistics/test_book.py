@@ -67,7 +67,7 @@ def test_versions_beyond_the_bound_get_nothing_until_others_are_idle(tmp_path: P
             add(one, ("m", version), NOON, features=20)
     assert 1 < len(one.pages) < 100
     assert one.left_out == 200 - len(one.pages)
-    # One that is there may grow beyond: it has a bound of its own.
+    # What is added at once may go beyond.
     assert one.nbytes < (1 << 20) + (1 << 18)
     assert [record["event"] for record in told] == ["statistics_out_of_memory"]
     for page in one.pages.values():
@@ -75,6 +75,26 @@ def test_versions_beyond_the_bound_get_nothing_until_others_are_idle(tmp_path: P
     assert add(one, ("m", 200), NOON + 61) is not None
     assert ("m", 0) not in one.pages
     assert one.look(("m", 0)) is not None
+
+
+def test_versions_that_are_there_grow_no_further_than_all_may(tmp_path: Path) -> None:
+    one = book(StateDir(tmp_path), 1 << 20)
+    for version in range(30):
+        assert add(one, ("m", version), NOON) is not None
+    for again in range(1, 4):
+        for version in range(30):
+            add(one, ("m", version), NOON + again, features=20)
+    assert one.nbytes < (1 << 20) + (1 << 18)
+    assert one.left_out > 0
+    # Those whose window is over make room for whoever is asked, and lose nothing by it.
+    for page in one.pages.values():
+        page.series.close_due(NOON + 60)
+    before = set(one.pages)
+    assert add(one, ("m", 29), NOON + 61, features=20) is not None
+    gone = before - set(one.pages)
+    assert gone
+    assert ("m", 29) not in gone
+    assert all(one.look(key) is not None for key in gone)
 
 
 def test_what_is_damaged_is_said_and_begins_anew(tmp_path: Path) -> None:
