@@ -31,7 +31,7 @@ class OutputDifferences(Form):
     datatype: str
     compared: int = Field(description="Answers.")
     different: int = Field(description="Answers in which it differs.")
-    missing: int = Field(description="As one answer has none.")
+    missing: int = Field(description="As the shadow has none.")
     datatypes: int = Field(description="As it is of another datatype.")
     shapes: int = Field(description="As it has another shape; its elements are not compared then.")
     elements: int = Field(description="Elements compared.")

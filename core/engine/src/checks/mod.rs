@@ -160,10 +160,11 @@ impl OfInput {
             return self.tell(found);
         }
         let found = self.features.iter().map(|one| {
-            let numbers = one.numbers.as_ref()?;
-            numbers.find(&one.constraint, &data, rows)
+            // Each walks over the whole tensor.
+            stop.check()?;
+            Ok(one.numbers.as_ref().and_then(|numbers| numbers.find(&one.constraint, &data, rows)))
         });
-        self.tell(found.collect())
+        self.tell(found.collect::<Result<_>>()?)
     }
 
     fn left_out(&self) -> Result<Option<String>> {

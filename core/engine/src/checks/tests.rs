@@ -181,3 +181,12 @@ fn what_does_not_fit_the_model_is_no_check() {
     assert!(made(texts()).contains("its input holds numbers"));
     assert!(made(Constraint { column: Some((2, 2)), ..numbers() }).contains("no row has"));
 }
+
+#[test]
+fn the_columns_of_a_tensor_are_walked_only_as_long_as_somebody_waits() {
+    let of = |column| Constraint { column: Some((column, 3)), ..numbers() };
+    let checks = Checks::new(&signature(Datatype::Fp32, &[-1, 3]), vec![of(0), of(1), of(2)]).unwrap();
+    let mut came = came(&[1, 3], vec![0; 12]);
+    let error = checks.check(&mut came, &Stop::after(3)).unwrap_err();
+    assert_eq!(error.code, crate::error::ErrorCode::Cancelled);
+}

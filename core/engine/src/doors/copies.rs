@@ -126,8 +126,13 @@ impl Copying {
     }
 }
 
-/// Those of the outputs asked for that a version has.
+/// Those of the outputs asked for that a version has; where it has none of them any one, as no run is of
+/// none: it shows that all that was asked for is missing.
 fn wanted(asked: &[Arc<str>], signature: &Signature) -> Vec<WantedOutput> {
     let place = |name: &Arc<str>| signature.outputs.iter().position(|spec| spec.name == *name);
-    asked.iter().filter_map(place).map(|place| WantedOutput { place, ..WantedOutput::default() }).collect()
+    let mut places: Vec<_> = asked.iter().filter_map(place).collect();
+    if places.is_empty() && !signature.outputs.is_empty() {
+        places.push(0);
+    }
+    places.into_iter().map(|place| WantedOutput { place, ..WantedOutput::default() }).collect()
 }

@@ -48,6 +48,7 @@ pub(super) async fn queued(
     let refusal = |error, of: Option<&Queue>| form.refusal(error, &request, of.map(Queue::signature));
     loop {
         refuse_late(&queue, deadline)?;
+        let before = reservation.bytes();
         let prepared;
         (prepared, reservation) = prepare_for(shared, &request, &queue, form, deadline, reservation)
             .await
@@ -92,6 +93,8 @@ pub(super) async fn queued(
                     check_same_inputs(&request.model, before.signature(), queue.signature())?;
                 }
                 reservation = pending.into_reservation().unwrap_or_else(|| shared.budget.reserve());
+                // What was copied for that version went with it.
+                reservation.give_back(reservation.bytes().saturating_sub(before));
             }
         }
     }

@@ -147,7 +147,7 @@ impl RequestRecord {
     pub fn keep_inputs(&self, specs: &[TensorSpec], prepared: &Prepared, takers: Takers) {
         let max = self.sample_max();
         let mut notes = self.notes.lock();
-        notes.takers = notes.takers.and(takers);
+        notes.takers = notes.takers.or(takers);
         notes.kept = if prepared.bytes > max {
             Kept::TooLarge
         } else {

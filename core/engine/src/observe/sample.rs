@@ -36,7 +36,8 @@ impl Takers {
         self.drawn || self.statistics
     }
 
-    pub fn and(self, other: Takers) -> Takers {
+    /// All that either is for.
+    pub fn or(self, other: Takers) -> Takers {
         Takers { drawn: self.drawn || other.drawn, statistics: self.statistics || other.statistics }
     }
 }

@@ -10,12 +10,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+/// Outputs that only answering versions have, which a shadow's report counts beside its own.
+const OTHERS: usize = 64;
+
 /// Sums over all comparisons of one output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutputReport {
     pub name: Arc<str>,
     pub datatype: Datatype,
-    /// Answers compared, and those in which the output differs: as it is missing in one, of another
+    /// Answers compared, and those in which the output differs: as the shadow has none, of another
     /// datatype, of another shape, or in its elements.
     pub compared: u64,
     pub different: u64,
@@ -34,10 +37,14 @@ pub struct OutputReport {
 }
 
 impl OutputReport {
-    fn new(spec: &TensorSpec) -> Self {
+    fn of(spec: &TensorSpec) -> Self {
+        OutputReport::new(spec.name.clone(), spec.datatype)
+    }
+
+    fn new(name: Arc<str>, datatype: Datatype) -> Self {
         OutputReport {
-            name: spec.name.clone(),
-            datatype: spec.datatype,
+            name,
+            datatype,
             compared: 0,
             different: 0,
             missing: 0,
@@ -103,6 +110,8 @@ pub struct Example {
 #[derive(Debug)]
 pub struct Report {
     inputs: Vec<(Arc<str>, Datatype)>,
+    /// How many outputs are told apart.
+    most: usize,
     kept: Mutex<Kept>,
 }
 
@@ -113,12 +122,26 @@ struct Kept {
     told: Option<Instant>,
 }
 
+impl Kept {
+    fn of(&mut self, name: &Arc<str>, datatype: Datatype, most: usize) -> Option<&mut OutputReport> {
+        match self.outputs.iter().position(|output| output.name == *name) {
+            Some(place) => self.outputs.get_mut(place),
+            None if self.outputs.len() < most => {
+                self.outputs.push(OutputReport::new(name.clone(), datatype));
+                self.outputs.last_mut()
+            }
+            None => None,
+        }
+    }
+}
+
 impl Report {
     /// Of the version that has this signature.
     pub fn new(signature: &Signature) -> Arc<Self> {
-        let outputs = signature.outputs.iter().map(OutputReport::new).collect();
+        let outputs = signature.outputs.iter().map(OutputReport::of).collect();
         Arc::new(Report {
             inputs: signature.inputs.iter().map(|spec| (spec.name.clone(), spec.datatype)).collect(),
+            most: signature.outputs.len() + OTHERS,
             kept: Mutex::new(Kept { outputs, examples: VecDeque::new(), told: None }),
         })
     }
@@ -142,7 +165,7 @@ impl Report {
         is_due
     }
 
-    /// Count a comparison, and keep it where it shows a difference.
+    /// Count a comparison, and keep it where it shows a difference. `outputs`: found of each one `given`.
     pub(super) fn add(
         &self,
         rules: &Rules,
@@ -156,8 +179,8 @@ impl Report {
         let example = (different && rules.examples > 0)
             .then(|| self.example(rules.example_bytes, about, inputs(&self.inputs), &outputs, given, shadow));
         let mut kept = self.kept.lock();
-        for (name, found) in &outputs {
-            if let Some(output) = kept.outputs.iter_mut().find(|output| output.name == *name) {
+        for ((name, found), one) in outputs.iter().zip(given) {
+            if let Some(output) = kept.of(name, one.datatype, self.most) {
                 output.add(found);
             }
         }
@@ -196,5 +219,44 @@ impl Report {
             given: all.1.unwrap_or_default(),
             shadow: all.2.unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn outputs_that_only_answering_versions_have_are_counted_as_missing_up_to_a_bound() {
+        let report = Report::new(&Signature::default());
+        let about = About {
+            at: SystemTime::UNIX_EPOCH,
+            id: None,
+            request_id: String::new(),
+            protocol: Protocol::Grpc,
+            version: 1,
+        };
+        for number in [0, 1].into_iter().chain(0..OTHERS + 10) {
+            let name: Arc<str> = format!("y{number}").into();
+            let given = Tensor {
+                name: name.clone(),
+                datatype: Datatype::Int8,
+                shape: Default::default(),
+                data: Bytes::new(),
+            };
+            report.add(
+                &Rules::default(),
+                &about,
+                |_| Vec::new(),
+                vec![(name, Found::MISSING)],
+                &[given],
+                &[],
+            );
+        }
+        let outputs = report.outputs();
+        let missing: Vec<_> = outputs.iter().map(|one| one.missing).collect();
+        assert_eq!((missing.len(), &missing[..3]), (OTHERS, &[2, 2, 1][..]));
+        assert_eq!((&*outputs[0].name, outputs[0].datatype), ("y0", Datatype::Int8));
     }
 }

@@ -47,6 +47,22 @@ struct Work {
     closed: bool,
 }
 
+/// What there is to do.
+enum Step {
+    Compare(Job),
+    Sweep(Vec<Weak<dyn Sweep>>),
+}
+
+impl Work {
+    /// What is too old is ended in time, however much there is to compare. `due`: when the next sweep is.
+    fn next(&mut self, due: Option<Instant>, now: Instant) -> Option<Step> {
+        if due.map_or(!self.swept.is_empty(), |due| due <= now) {
+            return Some(Step::Sweep(std::mem::take(&mut self.swept)));
+        }
+        self.jobs.pop_front().map(Step::Compare)
+    }
+}
+
 impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Work {{ jobs: {}, swept: {} }}", self.jobs.len(), self.swept.len())
@@ -122,19 +138,14 @@ impl Shadows {
     fn work(self: Arc<Self>) {
         let mut next = None;
         loop {
-            let (job, swept) = {
+            let step = {
                 let mut work = self.work.lock();
                 loop {
                     if work.closed {
                         return;
                     }
-                    if let Some(job) = work.jobs.pop_front() {
-                        break (Some(job), Vec::new());
-                    }
-                    if next.is_some_and(|next| next <= Instant::now())
-                        || next.is_none() && !work.swept.is_empty()
-                    {
-                        break (None, std::mem::take(&mut work.swept));
+                    if let Some(step) = work.next(next, Instant::now()) {
+                        break step;
                     }
                     match next {
                         Some(next) => drop(self.changed.wait_until(&mut work, next)),
@@ -142,9 +153,9 @@ impl Shadows {
                     }
                 }
             };
-            match job {
-                Some(job) => job.run(&self.rules.load(), &self.events),
-                None => next = self.sweep(swept),
+            match step {
+                Step::Compare(job) => job.run(&self.rules.load(), &self.events),
+                Step::Sweep(queues) => next = self.sweep(queues),
             }
         }
     }
@@ -229,4 +240,52 @@ fn fields(copy: &Copy, outputs: &[(Arc<str>, Found)]) -> Fields {
         ("outputs", names.join(", ").into()),
         ("request_id", copy.original.about.request_id.clone().into()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shadow::report::Report;
+    use crate::shadow::rules::Place;
+    use crate::stats::{Protocol, Stats};
+    use crate::tensor::Signature;
+
+    struct Idle;
+
+    impl Sweep for Idle {
+        fn sweep(&self, _: Instant) -> Option<Instant> {
+            None
+        }
+    }
+
+    fn job() -> Job {
+        let shadows = Shadows::new(Budget::new(1 << 20), Arc::default());
+        let facts = Facts {
+            id: None,
+            request_id: String::new(),
+            protocol: Protocol::Grpc,
+            version: 1,
+            inputs: Vec::new(),
+            bytes: 0,
+        };
+        let original = shadows.begin(facts).unwrap();
+        let place = Place::take(&Arc::default(), 1).unwrap();
+        let copy = Copy::new(&original, &Report::new(&Signature::default()), &Stats::new("m", 2), place);
+        Job { given: Vec::new().into(), copy, found: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_due_goes_before_what_is_to_be_compared() {
+        let idle: Arc<dyn Sweep> = Arc::new(Idle);
+        let mut work = Work { jobs: [job(), job()].into(), ..Work::default() };
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        assert!(matches!(work.next(None, now), Some(Step::Compare(_))), "no queue is to be swept");
+        work.swept.push(Arc::downgrade(&idle));
+        assert!(matches!(work.next(Some(later), now), Some(Step::Compare(_))), "none is due");
+        work.jobs.push_back(job());
+        let Some(Step::Sweep(queues)) = work.next(Some(now), now) else { panic!("it is due") };
+        assert_eq!((queues.len(), work.jobs.len()), (1, 1));
+        work.swept = queues;
+        assert!(matches!(work.next(None, now), Some(Step::Sweep(_))), "nobody knows when it is");
+    }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checks::{Checks, Constraint};
 use crate::codec::compression::Encoding;
 use crate::codec::json::InferAnswer;
 use crate::codec::{InputTensor, Payload};
@@ -8,7 +9,8 @@ use crate::permits::Permits;
 use crate::queue::Options;
 use crate::queue::Queue;
 use crate::routes::Reference;
-use crate::routes::Route;
+use crate::routes::{Route, Shadow};
+use crate::shared_memory::{Regions, Rules as RegionRules};
 use crate::stats::Protocol;
 use crate::stats::Stats;
 use crate::tensor::Signature;
@@ -100,6 +102,91 @@ fn what_a_version_laid_out_goes_to_no_other_that_asks_for_something_else() {
     // Nothing is lost where the other asks for the same, or the request itself says what it brings.
     assert!(swapped(["p", "q"], true).is_pending());
     assert!(swapped(["q", "p"], false).is_pending());
+}
+
+fn checking(number: u64) -> Arc<Queue> {
+    let queue = version(number, ["p", "q"]);
+    let of = Constraint {
+        feature: "x".into(),
+        input: "x".into(),
+        numbers: true,
+        nan: true,
+        infinite: true,
+        ..Constraint::default()
+    };
+    queue.check_by(Some(Arc::new(Checks::new(queue.signature(), vec![of]).unwrap())));
+    queue
+}
+
+#[test]
+fn what_is_copied_to_be_checked_is_counted_once_though_its_version_closes_in_between() {
+    let shared = Shared::new(config());
+    let versions = [checking(1), checking(2)];
+    publish(&shared, &versions[0]);
+    let mut guard = OutcomeGuard::open(&shared, head(), || None);
+    guard.resolve(Reference::to("m", "")).unwrap();
+    publish(&shared, &versions[1]);
+    versions[0].close();
+    let name = format!("serving-checked-{}", std::process::id());
+    let path = std::path::Path::new("/dev/shm").join(&name);
+    std::fs::write(&path, [0; 8]).unwrap();
+    let regions = Regions::new(RegionRules { enabled: true, max_regions: 1, max_bytes: 8 });
+    regions.register("r", &name, 0, 8).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let mut request = request();
+    request.inputs[0].payload = Payload::Found(regions.slice("r", 0, 8).unwrap());
+    let decoded = DecodedRequest {
+        request,
+        encode: Encode { form: &InferAnswer, encoding: Encoding::Identity },
+        deadline: None,
+        reservation: shared.budget.reserve(),
+        steering: Steering::default(),
+        by_signature: false,
+    };
+    let mailbox = Mailbox::new();
+    let mut running = pin!(run(&shared, &mailbox, decoded, &mut guard));
+    assert!(running.as_mut().poll(&mut Polling::from_waker(Waker::noop())).is_pending());
+    assert_eq!((versions[1].depth().0, shared.budget.used()), (1, 8));
+}
+
+#[test]
+fn a_shadow_without_any_output_asked_for_runs_and_shows_that_it_is_missing() {
+    let shared = Shared::new(config());
+    let (answering, other) = (version(1, ["p", "q"]), version(2, ["p", "q"]));
+    let mut signature = other.signature().clone();
+    signature.outputs[0].name = "z".into();
+    let shadow = Queue::new(Stats::new("m", 2), signature, Options::default(), None);
+    let route = Route {
+        versions: [(1, answering.clone())].into(),
+        default: Some(1),
+        shadows: vec![Shadow { version: 2, rate: 1.0 }],
+        beside: [(2, shadow.clone())].into(),
+        ..Route::default()
+    };
+    shared.publish(vec![("m".into(), route)], &[]);
+    let decoded = DecodedRequest {
+        request: request(),
+        encode: Encode { form: &InferAnswer, encoding: Encoding::Identity },
+        deadline: None,
+        reservation: shared.budget.reserve(),
+        steering: Steering::default(),
+        by_signature: false,
+    };
+    let (mailbox, mut guard) = (Mailbox::new(), OutcomeGuard::open(&shared, head(), || None));
+    let mut running = pin!(run(&shared, &mailbox, decoded, &mut guard));
+    assert!(running.as_mut().poll(&mut Polling::from_waker(Waker::noop())).is_pending());
+    answer(&answering, None);
+    answer(&shadow, None);
+    let until = Instant::now() + Duration::from_secs(20);
+    while shadow.stats().as_shadow().counts().compared == 0 {
+        assert!(Instant::now() < until, "{:?}", shadow.stats().as_shadow().counts());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let outputs = shadow.report().outputs();
+    let told: Vec<_> = outputs.iter().map(|one| (&*one.name, one.compared, one.missing)).collect();
+    assert_eq!(told, [("z", 0, 0), ("y", 1, 1)]);
+    assert_eq!(shadow.stats().as_shadow().counts().different, 1);
+    shared.shadows.close();
 }
 
 /// Version 1 is the default one, and every draw falls to version 2.
