@@ -39,10 +39,12 @@ __all__ = [
     "check_alias",
     "check_model_length",
     "check_model_name",
+    "count_messages",
     "decode_model_name",
     "descriptors",
     "is_own_host",
     "json_lines",
+    "masked_crc32c",
     "nearest",
     "note_run",
     "onnx_fields",
@@ -52,6 +54,7 @@ __all__ = [
     "parse_version",
     "shown",
     "take_short_turns",
+    "tfrecords",
     "unavailable_model",
     "unknown_model",
     "unknown_version",
@@ -203,6 +206,19 @@ def warmup_records(
 
     Raises ValueError naming the record that is damaged or does not fit, or where it has more than
     ``max_records``, or inputs of more than ``max_bytes`` together."""
+
+def count_messages(data: bytes, layout: Sequence[Mapping[int, int]], most: int) -> int:
+    """How many messages and texts a protobuf message holds, however deep; no more than one beyond
+    ``most`` are counted, and only those before what is no message. ``layout``: of each kind of
+    message the fields that hold messages, by number, and their kinds' places in it; the first one
+    is that of the whole. Without the GIL."""
+
+def tfrecords(file: bytes, most: int) -> list[bytes]:
+    """The records of a TFRecord file. Raises ValueError naming the one that is damaged, or saying
+    that there are more than ``most``. Without the GIL."""
+
+def masked_crc32c(data: bytes) -> int:
+    """The checksum of ``data`` as TFRecord files have it. Without the GIL."""
 
 @final
 class OnnxGraph:

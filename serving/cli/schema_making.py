@@ -284,7 +284,8 @@ def _read(path: Path, kind: Any) -> Any:
 def _write(message: Any, output: Path | None) -> None:
     """Raises UserError."""
     from serving.statistics import files
-    from serving.statistics.metadata import Form, FormatError, dump
+    from serving.statistics.forms import dump
+    from serving.statistics.metadata import Form, FormatError
 
     if output is None:
         print(dump(message, Form.TEXT).decode(), end="")

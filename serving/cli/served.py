@@ -24,7 +24,8 @@ def statistics_of(
 ) -> tuple[Any, float | None]:
     """``DatasetFeatureStatisticsList`` of the version at ``path``, and when their window began;
     both times in seconds since the epoch. Raises UserError."""
-    from serving.statistics.metadata import Form, FormatError, Kind, parse
+    from serving.statistics.forms import parse
+    from serving.statistics.metadata import Form, FormatError, Kind
 
     query = f"window={window}" + (f"&at={at:.3f}" if at is not None else "")
     answer = port.get(f"{path}/statistics?{query}")

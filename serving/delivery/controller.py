@@ -43,9 +43,6 @@ _BY = "rollout"
 _JUDGED = frozenset({Phase.RUNNING, Phase.PAUSED})
 
 
-# The rollout as it was before, None where it is a new one, and as it is.
-
-
 class Models(Protocol):
     """What is asked of the models' manager."""
 

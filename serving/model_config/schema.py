@@ -23,6 +23,8 @@ SignatureMethod = Literal["classify", "regress"]
 Source = Literal["none", "config.pbtxt", "model.yaml"]
 
 DEFAULT_MODEL_FILENAME = "model.onnx"
+# Parameters of ours in config.pbtxt that change without a load, as the keys of model.yaml do.
+IN_PLACE = ("request_log_rate", "request_log_redact", "canary", "gates")
 
 
 @dataclass(frozen=True, slots=True)

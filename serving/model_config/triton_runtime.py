@@ -13,6 +13,7 @@ from serving.model_config import canary_form, gates_form
 from serving.model_config.canary import NO_CANARY, CanaryConfig
 from serving.model_config.gates import NO_GATES, GatesConfig
 from serving.model_config.schema import (
+    IN_PLACE,
     ExecutionMode,
     GraphLevel,
     InstanceKind,
@@ -48,12 +49,9 @@ _OWN_PARAMETERS = (
     "isolation",
     "run_timeout_s",
     "memory_bytes",
-    "request_log_rate",
-    "request_log_redact",
     "signatures",
-    "canary",
-    "gates",
     "validation_mode",
+    *IN_PLACE,
 )
 _NAMED_VALUES = {
     "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},

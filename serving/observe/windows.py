@@ -147,7 +147,9 @@ def quantile(observed: Histogram, share: float) -> float:
     if place >= len(bounds):
         return bounds[-1]
     floor, below = (bounds[place - 1], counts[place - 1]) if place else (0.0, 0)
-    return floor + (bounds[place] - floor) * (rank - below) / (counts[place] - below)
+    within = floor + (bounds[place] - floor) * (rank - below) / (counts[place] - below)
+    # Rounded it may be beyond.
+    return min(within, bounds[place])
 
 
 def _cost(cost: CostCurve | None) -> Iterator[tuple[str, float]]:

@@ -15,7 +15,8 @@ from serving.registry.manifest import BASELINE
 from serving.statistics import files as statistics_files
 from serving.statistics.baseline import checked
 from serving.statistics.features import unmatched
-from serving.statistics.metadata import Form, FormatError, Kind, dump
+from serving.statistics.forms import dump
+from serving.statistics.metadata import Form, FormatError, Kind
 
 _MOST_NAMED = 4
 

@@ -14,6 +14,7 @@ from serving.errors import ConfigError
 from serving.events import log
 from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
 from serving.model_config.route import NO_ROUTE
+from serving.model_config.schema import IN_PLACE
 from serving.registry.snapshot import FoundModel, KnownConfig, Listed, Snapshot
 
 
@@ -117,9 +118,8 @@ def _digest(config: ModelConfig) -> str:
         route=NO_ROUTE,
         triton=b"",
         ignored=(),
-        # Gates change in place, also those that a parameter says.
         parameters=MappingProxyType(
-            {key: text for key, text in config.parameters.items() if key != "gates"}
+            {key: text for key, text in config.parameters.items() if key not in IN_PLACE}
         ),
     )
     named = (f.name for f in dataclasses.fields(plain) if f.name not in ("gates", "canary"))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from serving.rollout.canary import Phase, Rollout
+from serving.rollout.drift import Drift
 from serving.rollout.evidence import NO_EVIDENCE, Comparison, Evidence
 from serving.rollout.figures import KINDS, Answers
 from serving.rollout.rules import Steps
@@ -43,6 +44,7 @@ class _Evidence(Strict):
     nonfinite: _Logs = Field(default_factory=list)
     sound: Annotated[dict[str, _Logs], few(16)]
     slower: Annotated[dict[str, _Logs], few(16)]
+    drift_looks: _Count = 0
 
 
 class _Rollout(Strict):
@@ -98,7 +100,7 @@ def _fields(one: Rollout) -> dict[str, Any]:
 
 def _evidence_fields(evidence: Evidence) -> dict[str, Any]:
     """Latencies that were not enough to compare yet, rows of failures, and how outputs are
-    distributed, begin anew."""
+    distributed, begin anew; looks at the last take what they took of the risk."""
     return {
         "canary": _answers_fields(evidence.canary),
         "base": _answers_fields(evidence.base),
@@ -107,6 +109,7 @@ def _evidence_fields(evidence: Evidence) -> dict[str, Any]:
         "nonfinite": list(evidence.nonfinite),
         "sound": {name: list(logs) for name, logs in evidence.sound.items()},
         "slower": {name: list(one.logs) for name, one in evidence.slower.items()},
+        "drift_looks": evidence.drift.looks,
     }
 
 
@@ -182,6 +185,7 @@ def _evidence_of(read: _Evidence) -> Evidence:
             name: Comparison(slower[name]) if len(slower.get(name, ())) == len(one.logs) else one
             for name, one in fresh.slower.items()
         },
+        drift=Drift(looks=read.drift_looks),
     )
 
 

@@ -12,6 +12,8 @@ from serving.settings.sections import Address, Count, Seconds, SecondsOrZero, Se
 
 # As MLflow has them.
 _LONGEST_KEY, _LONGEST_VALUE = 250, 5000
+# What is written of one promotion, and kept until it is.
+MOST_TAGS = 100
 _ALIAS = re.compile(r"[\w-]{1,255}")
 _NUMBER = re.compile(r"v\d+", re.IGNORECASE)
 
@@ -24,6 +26,8 @@ def _checked_alias(alias: str) -> str:
 
 
 def _checked_tags(words: tuple[str, ...]) -> tuple[str, ...]:
+    if len(words) > MOST_TAGS:
+        raise ValueError(f"{len(words)} tags: at most {MOST_TAGS} are written")
     for word in words:
         key, equals, value = word.partition("=")
         if not (equals and key.strip()):
@@ -47,8 +51,8 @@ class WriteBackSettings(Section):
     )
     tags: Annotated[Words, AfterValidator(_checked_tags)] = Field(
         default=(),
-        description="Tags that a promoted version gets there, `KEY=VALUE`; a rollback sets them"
-        " back.",
+        description="Tags that a promoted version gets there, `KEY=VALUE`, at most 100; a rollback"
+        " sets them back.",
     )
     verdicts: bool = Field(
         default=True,

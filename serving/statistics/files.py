@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from serving.statistics.metadata import FormatError, Kind, dump, form_of, most_bytes, parse
+from serving.statistics.forms import dump, parse
+from serving.statistics.metadata import FormatError, Kind, form_of, most_bytes
 from serving.user_files import TooLargeError, read_file
 
 # Of a model, beside its ``model.yaml``, or in the folder of a version, which goes before it.
@@ -31,7 +32,10 @@ def read(path: Path, kind: Kind) -> Any:
 
 def write(path: Path, message: Any) -> None:
     """Whole or not at all, and over what was there. Raises FormatError, OSError."""
-    data = dump(message, form_of(path.name))
+    form = form_of(path.name)
+    data = dump(message, form)
+    if len(data) > most_bytes(form):
+        raise FormatError(f"it would have more than {most_bytes(form):,} bytes, which are not read")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         beside.write_bytes(data)

@@ -1,4 +1,4 @@
-"""TFX's messages of data (``tensorflow.metadata.v0``): their classes, and their bytes.
+"""TFX's messages of data (``tensorflow.metadata.v0``): their classes, and what files hold them.
 
 The source of the contract are the files of ``protos/tensorflow_metadata/``, whose descriptors lie
 beside this module. The classes are made when the first of them is needed, in a pool of their own
@@ -9,7 +9,6 @@ beside this module. The classes are made when the first of them is needed, in a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
@@ -17,13 +16,10 @@ from importlib import resources
 from itertools import islice
 from typing import Any
 
-from google.protobuf import json_format, text_format, unknown_fields
+from google.protobuf import json_format, unknown_fields
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError
 
 from serving.errors import ConfigError
-from serving.model_config.words import suggestion
-from serving.statistics import records
 from serving.wire import Messages, build_pool
 
 DESCRIPTORS = "tensorflow_metadata.binpb"
@@ -33,11 +29,6 @@ MOST_TEXT_BYTES = 16 * 1024 * 1024
 _MOST_NAMED = 8
 # Messages that are looked at for fields of later releases: a tenth of a second.
 _MOST_LOOKED_AT = 100_000
-_MOST_WORDS = 300
-
-_UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
-_UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named "?(\w+)"?')
-_POSITION = re.compile(r"^\d+:\d+ : ")
 
 
 class Kind(StrEnum):
@@ -96,42 +87,6 @@ def most_bytes(form: Form) -> int:
     return MOST_TEXT_BYTES if form in (Form.TEXT, Form.JSON) else MOST_BINARY_BYTES
 
 
-def parse(data: bytes, kind: Kind, form: Form) -> Any:
-    """The message of ``kind`` that ``data`` is. Fields of later releases than ours are kept where
-    the form is binary (``unknown`` names them), and refused by name where it is text.
-
-    Raises FormatError.
-    """
-    if len(data) > most_bytes(form):
-        raise FormatError(f"it has more than {most_bytes(form):,} bytes")
-    match form:
-        case Form.BINARY:
-            message = _from_binary(data, kind)
-        case Form.RECORD:
-            message = _from_binary(_only_record(data), kind)
-        case Form.TEXT:
-            message = _from_text(_utf8(data), kind)
-        case Form.JSON:
-            message = _from_json(_utf8(data), kind)
-    if kind is Kind.STATISTICS and not message.datasets:
-        raise FormatError("it holds no data set's statistics")
-    return message
-
-
-def dump(message: Any, form: Form) -> bytes:
-    """The bytes of a file; the same each time for the same message. JSON is protobuf's own, with
-    the fields' names as in the .proto files, and integers of 64 bits as text."""
-    match form:
-        case Form.BINARY:
-            return bytes(message.SerializeToString(deterministic=True))
-        case Form.RECORD:
-            return records.write([dump(message, Form.BINARY)])
-        case Form.TEXT:
-            return text_format.MessageToString(message).encode()
-        case Form.JSON:
-            return (to_json(message) + "\n").encode()
-
-
 def to_json(message: Any, indent: int | None = 2) -> str:
     return json_format.MessageToJson(
         message, preserving_proto_field_name=True, indent=indent, descriptor_pool=messages.pool
@@ -166,83 +121,3 @@ def _parts(message: Any) -> Iterator[Any]:
                 yield from _parts(one)
         else:
             yield from _parts(value)
-
-
-def _only_record(data: bytes) -> bytes:
-    try:
-        found = records.read(data)
-    except ValueError as error:
-        raise FormatError(f"it is not a TFRecord file that can be read: {error}") from None
-    if len(found) != 1:
-        raise FormatError(f"one record was expected, and it has {len(found)}")
-    return found[0]
-
-
-def _from_binary(data: bytes, kind: Kind) -> Any:
-    try:
-        message = getattr(messages, kind).FromString(data)
-    except DecodeError:
-        raise FormatError(f"it is not TFX's {kind}, or not all of it") from None
-    if data and not message.ListFields():
-        raise FormatError(f"it is not TFX's {kind}")
-    if unknown(message) and (other := _fits_better(data, kind)):
-        raise FormatError(f"TFX's {kind} was expected, and it is {other}")
-    return message
-
-
-def _fits_better(data: bytes, kind: Kind) -> Kind | None:
-    """The other kind, where the bytes are one without fields that nobody knows."""
-    for other in Kind:
-        if other is not kind:
-            try:
-                message = getattr(messages, other).FromString(data)
-            except DecodeError:
-                continue
-            if not unknown(message):
-                return other
-    return None
-
-
-def _utf8(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise FormatError("it is not UTF-8") from None
-
-
-def _from_text(text: str, kind: Kind) -> Any:
-    message = getattr(messages, kind)()
-    try:
-        text_format.Parse(text, message, descriptor_pool=messages.pool)
-    except text_format.ParseError as error:
-        raise FormatError(_explain(error)) from None
-    except RecursionError:
-        raise FormatError("it is nested too deeply") from None
-    return message
-
-
-def _explain(error: text_format.ParseError) -> str:
-    words = _POSITION.sub("", str(error)).strip()
-    if found := _UNKNOWN_FIELD.search(words):
-        kind, field = found.groups()
-        known = messages.pool.FindMessageTypeByName(kind).fields_by_name
-        words = f"{kind.rsplit('.', 1)[1]} has no field {field!r}{suggestion(field, known)}"
-    elif found := _UNKNOWN_VALUE.search(words):
-        kind, value = found.groups()
-        known = messages.pool.FindEnumTypeByName(kind).values_by_name
-        words = f"{kind.rsplit('.', 1)[1]} has no value {value!r}{suggestion(value, known)}"
-    line = error.GetLine()
-    words = words[:_MOST_WORDS]
-    return f"line {line}: {words}" if line else words
-
-
-def _from_json(text: str, kind: Kind) -> Any:
-    message = getattr(messages, kind)()
-    try:
-        json_format.Parse(text, message, descriptor_pool=messages.pool)
-    except json_format.ParseError as error:
-        words = str(error).replace("tensorflow.metadata.v0.", "").splitlines()[0]
-        raise FormatError(f"it is not TFX's {kind} in JSON: {words[:_MOST_WORDS]}") from None
-    except RecursionError:
-        raise FormatError("it is nested too deeply") from None
-    return message

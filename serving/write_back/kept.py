@@ -11,6 +11,7 @@ from pydantic import Field
 
 from serving.events import log
 from serving.registry.names import MAX_VERSION
+from serving.settings.registry import MOST_TAGS
 from serving.state_dir import StateDir
 from serving.strict import Strict, StrictError, Text, few
 from serving.write_back.judgement import MOST_METRICS, Judgement
@@ -18,7 +19,6 @@ from serving.write_back.promotion import MOST_EXPECTED, AliasMark, Promotion, Ta
 
 FOLDER = "write_back"
 _FORM = 1
-_MOST_TAGS = 100
 
 _Number = Annotated[int, Field(ge=1, le=MAX_VERSION)]
 _Value = Annotated[str, Field(max_length=8000)]
@@ -35,8 +35,8 @@ class _Alias(Strict):
 
 
 class _Tags(Strict):
-    wanted: Annotated[dict[_Key, _Value], few(_MOST_TAGS)]
-    before: Annotated[dict[_Key, _Value | None], few(_MOST_TAGS)]
+    wanted: Annotated[dict[_Key, _Value], few(MOST_TAGS)]
+    before: Annotated[dict[_Key, _Value | None], few(MOST_TAGS)]
     done: bool
 
 

@@ -1,1 +1,1 @@
-"""Twelve kinds of bad version, published while users are served by a good one."""
+"""Kinds of bad version, published while users are served by a good one."""

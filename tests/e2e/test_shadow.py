@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import numpy as np
 import onnx
+import pytest
 from onnx import numpy_helper
 
 from tests.clients import forked, oip
@@ -126,6 +127,42 @@ def test_a_shadow_runs_copies_and_its_differences_are_told(
     assert [json.loads(line)["version"] for line in text.splitlines()] == [1] * 6
     assert gateway.log().count('"the-one"') == 2, "the access log's line, and the event's"
     assert len(gateway.events("shadow_differs")) == 1
+
+
+def test_how_answers_are_compared_and_what_is_kept_and_told_is_as_the_settings_say(
+    start_gateway: Any, repository: Path
+) -> None:
+    for number, factor in ((1, 2.0), (2, 3.0)):
+        write(repository, "m", scale(factor), number, yaml=OF_ONE)
+    settings = {"absolute_tolerance": "1.5", "relative_tolerance": "0.2", "examples": "2"}
+    settings |= {"example_bytes": "1", "event_every_s": "0"}
+    gateway = start_gateway(repository, {f"shadow.{key}": said for key, said in settings.items()})
+    run(gateway, "shadow", "m", 2, "--share", "100%")
+    # 1 and 2 apart, which neither tolerance allows alone.
+    infer(gateway)
+    # 10 and 20, which they do not allow together.
+    for copies in (2, 3, 4):
+        infer(gateway, body={"inputs": [{**BODY["inputs"][0], "data": [10, 20]}]})
+        report = wait_settled(gateway, copies=copies)
+    assert (report["compared"], report["different"]) == (4, 3)
+    assert [one["inputs"] for one in report["examples"]] == [[], []]
+    gateway.finish()
+    assert len(gateway.events("shadow_differs")) == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "said", "why"), [("bytes", "1", "memory"), ("timeout_s", "0.000001", "late")]
+)
+def test_copies_that_hold_more_or_wait_longer_than_the_settings_allow_are_dropped(
+    setting: str, said: str, why: str, start_gateway: Any, repository: Path
+) -> None:
+    for number, factor in ((1, 2.0), (2, 3.0)):
+        write(repository, "m", scale(factor), number, yaml=OF_ONE)
+    gateway = start_gateway(repository, {f"shadow.{setting}": said})
+    run(gateway, "shadow", "m", 2, "--share", "100%")
+    infer(gateway)
+    report = wait_settled(gateway)
+    assert (report["compared"], report["dropped"]) == (0, {why: 1})
 
 
 def test_shares_are_drawn_within_binomial_bounds_and_survive_a_restart(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from serving.statistics.metadata import Form, Kind, parse
+from serving.statistics.forms import parse
+from serving.statistics.metadata import Form, Kind
 from tests import small_models
 from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until

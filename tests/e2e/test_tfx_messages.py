@@ -13,7 +13,8 @@ from google.protobuf import descriptor_pb2
 
 from serving.statistics.dataset import DatasetSketch
 from serving.statistics.features import of_tensors
-from serving.statistics.metadata import DESCRIPTORS, Form, Kind, dump, messages, parse, unknown
+from serving.statistics.forms import dump, parse
+from serving.statistics.metadata import DESCRIPTORS, Form, Kind, messages, unknown
 from tests.clients import environments, tfx_environment
 
 ROOT = Path(__file__).parents[2]

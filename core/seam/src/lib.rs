@@ -6,6 +6,7 @@ mod batch;
 mod calls;
 mod checks;
 mod figures;
+mod metadata;
 mod numpy;
 mod observe;
 mod onnx;
@@ -84,6 +85,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     words::add(module)?;
     onnx::add(module)?;
     warmup::add(module)?;
+    metadata::add(module)?;
     module.add_function(wrap_pyfunction!(note_run, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;

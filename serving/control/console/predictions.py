@@ -24,11 +24,13 @@ from serving.control.api import name_of
 from serving.control.console import forms
 from serving.errors import ErrorCode, ServingError
 from serving.operations import Operation
+from serving.timed_http import Connection, Timer
 
 MOST_ANSWER_BYTES = 256 * 1024
 # At once; each holds one of the threads that control calls are answered by.
 MOST_AT_ONCE = 4
 _LONGEST_S = 60.0
+_AFTER_S = 1.0
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -37,7 +39,8 @@ class Predictions:
 
     def __init__(self, address: tuple[str, int], timeout_s: float) -> None:
         self._host, self._port = _EVERYWHERE.get(address[0], address[0]), address[1]
-        self._timeout_s = min(timeout_s or _LONGEST_S, _LONGEST_S)
+        # The port's own time-out says more.
+        self._timeout_s = min(timeout_s + _AFTER_S if timeout_s else _LONGEST_S, _LONGEST_S)
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
 
     def operations(self) -> tuple[Operation, ...]:
@@ -78,10 +81,10 @@ class Predictions:
         path = f"/v2/models/{quote(name, safe='')}{version}/infer"
         body = json.dumps(said.request).encode()
         began = time.monotonic()
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+        connection = Connection(self._host, self._port)
         try:
-            connection.request("POST", path, body, {"content-type": "application/json"})
-            answer = connection.getresponse()
+            timer = Timer(self._timeout_s)
+            answer = connection.ask(timer, "POST", path, body, {"content-type": "application/json"})
             content = answer.read(MOST_ANSWER_BYTES + 1)
         finally:
             connection.close()

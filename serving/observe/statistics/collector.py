@@ -128,14 +128,27 @@ class Collector:
         self._close_due(self._clock())
 
     def _last_turn(self) -> None:
+        """Everything is written down before anything is checked: the process may not wait."""
         try:
             self._take(self._mailbox.gather(0, 0.0))
-            self._close_due(self._clock(), last=True)
-            for key in list(self._book.pages):
-                with self._lock:
-                    self._book.write(key, self._clock())
+            self._flush_all()
+            now = self._clock()
+            closed = {key: self._write_last(key, now) for key in list(self._book.pages)}
+            for key in sorted(closed, key=self._has_base):
+                if closed[key]:
+                    self._check(key, closed[key])
+                    self._write(key, now)
         except Exception:  # noqa: BLE001 - the process ends all the same
             log.exception("statistics_failed")
+
+    def _write_last(self, key: Key, now: float) -> Sequence[Closed]:
+        closed = self._close(key, now, last=True)
+        self._write(key, now)
+        return closed
+
+    def _write(self, key: Key, now: float) -> None:
+        with self._lock:
+            self._book.write(key, now)
 
     def _until_due(self, now: float) -> float | None:
         """Seconds until the window ends; None: none goes on, and nothing is to be done until a
@@ -180,18 +193,20 @@ class Collector:
                 self._book.recount(page)
                 self._samples += len(samples)
 
-    def _close_due(self, now: float, *, last: bool = False) -> None:
-        """What waits is counted, and windows that are over are closed and checked; all of them
-        where it is the ``last`` time."""
-        if now < self._ends and not last:
-            return
+    def _flush_all(self) -> None:
         for key in self._pending.versions():
             self._flush(key)
+
+    def _close_due(self, now: float) -> None:
+        """Once the window is over what waits is counted, and it is closed and checked."""
+        if now < self._ends:
+            return
+        self._flush_all()
         self._ends = self._lengths.end(Span.MINUTE, now)
         # One by one: who reads waits for one of them at most. Whom others are compared with is
         # closed before them.
         for key in sorted(self._book.pages, key=self._has_base):
-            self._check(key, self._close(key, now, last))
+            self._check(key, self._close(key, now))
             with self._lock:
                 self._book.tidy(key, now)
         self._known.forget_gone()
@@ -200,7 +215,7 @@ class Collector:
     def _has_base(self, key: Key) -> bool:
         return any(self._known.bases(key))
 
-    def _close(self, key: Key, now: float, last: bool) -> Sequence[Closed]:
+    def _close(self, key: Key, now: float, *, last: bool = False) -> Sequence[Closed]:
         with self._lock:
             page = self._book.pages.get(key)
             if page is None:

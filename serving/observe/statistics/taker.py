@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from serving.events import log
 from serving.loading.low_priority import run_low_priority
 from serving.models.views import Changes, VersionView
 from serving.observe.figures import Key
@@ -87,6 +88,9 @@ class Statistics:
         self._mailbox.end()
         if self._thread.ident is not None:
             self._thread.join(timeout)
+        if self._thread.is_alive():
+            effect = "of some versions the last minutes may be lost"
+            log.warning("statistics_not_ended", seconds=timeout, effect=effect)
 
     def _run(self) -> None:
         if self._mailbox.wait(None):

@@ -423,6 +423,20 @@ def test_a_models_own_policy_goes_before_the_settings(tmp_path: Path) -> None:
     assert (rig.said, rig.weights) == ("aborted 0 %: aborted by somebody", {1: 100})
 
 
+def test_a_policy_of_a_parameter_changes_without_a_load(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hold=False)
+    file = rig.world.root / "m" / "config.pbtxt"
+    parameter = (
+        "parameters {{ key: 'canary' value {{ string_value: '{{\"errors_floor\": {}}}' }} }}"
+    )
+    for floor in (7, 9):
+        file.write_text(parameter.format(floor))
+        for _ in range(4):
+            rig.world.change()
+        assert rig.rollouts.rules_of("m").errors_floor == floor
+    assert rig.world.loads == ["m/1"]
+
+
 def test_a_model_can_be_left_out_of_the_standing_policy(tmp_path: Path) -> None:
     rig = Rig(tmp_path, hold=False, automatic=True)
     configured(rig, "canary: {automatic: false}")

@@ -407,6 +407,11 @@ def test_fault_75_what_a_file_holds_wrongly_is_one_clear_line(
         ("model_control", "magic", "input should be 'poll', 'explicit' or 'both', got 'magic'"),
         ("name", "", "at least 1 character"),
         ("batching.enabled", "perhaps", "boolean"),
+        (
+            "registry.mlflow.write_back.tags",
+            ",".join(f"{key}=1" for key in range(101)),
+            "101 tags: at most 100 are written",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_line_with_its_key_and_origin(

@@ -10,6 +10,7 @@ from serving.model_config.canary import CanaryConfig
 from serving.model_config.gates import EvaluationConfig, GatesConfig, Threshold
 from serving.model_config.pbtxt import read_pbtxt
 from serving.model_config.schema import LevelPolicy
+from serving.registry.configs import fingerprint
 
 OUTSIDE = (
     "parameters { key: 'gates' value { string_value: '"
@@ -472,3 +473,25 @@ def test_an_unknown_accelerator_suggests_the_nearest() -> None:
     )
 
     assert "did you mean 'tensorrt'?" in words
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("canary", '{"steps": [5, 100]}'),
+        ("gates", '{"safe_to_serve": true}'),
+        ("request_log_rate", "0.5"),
+        ("request_log_redact", "x"),
+    ],
+)
+def test_a_parameter_that_changes_in_place_changes_no_slot(key: str, text: str) -> None:
+    parameter = f"parameters {{ key: '{key}' value {{ string_value: '{text}' }} }}"
+    said, unsaid = read_pbtxt(parameter, "m"), read_pbtxt("", "m")
+    assert said != unsaid
+    assert fingerprint(said) == fingerprint(unsaid)
+
+
+def test_any_other_parameter_changes_it() -> None:
+    """Also one that only the model's callers see."""
+    said = read_pbtxt("parameters { key: 'labels' value { string_value: 'x' } }", "m")
+    assert fingerprint(said) != fingerprint(read_pbtxt("", "m"))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.rollout.canary import Phase, Rollout
+from serving.rollout.documents import document, from_document
 from serving.rollout.drift import (
     NO_DRIFT,
     begun_anew,
@@ -129,3 +133,13 @@ def test_each_step_is_compared_by_itself() -> None:
     evidence = after(NO_EVIDENCE, window((500, 500), (500, 500)), rules)
     assert too_few(evidence.drift, rules) is None
     assert too_few(in_next_step(evidence).drift, rules) is not None
+
+
+def test_looks_of_before_a_restart_count_on() -> None:
+    """Else each restart gave chance all of its risk again."""
+    evidence = after(NO_EVIDENCE, window((500, 500), (500, 500)), RULES)
+    rollout = Rollout("m", 3, 2, phase=Phase.RUNNING, evidence=evidence)
+    kept, wrong = from_document(json.loads(json.dumps(document({"m": rollout}))))
+    assert wrong == ()
+    assert kept["m"].evidence.drift == begun_anew(evidence.drift)
+    assert kept["m"].evidence.drift.looks == 2

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2
 
-from serving.statistics import files, records
+from serving.statistics import files
+from serving.statistics.forms import dump, parse
 from serving.statistics.metadata import (
     MOST_TEXT_BYTES,
     SUFFIXES,
     Form,
     FormatError,
     Kind,
-    dump,
     form_of,
     messages,
-    parse,
     unknown,
 )
+from tests.clients import tf_records
 
 ROOT = Path(__file__).parents[3]
 # A number that no message of this release has.
@@ -162,9 +162,11 @@ def test_a_file_that_ends_early_is_told(form: Form) -> None:
         (b"not a message", Form.BINARY, "not TFX's"),
         (b'{"data": []}', Form.JSON, 'no field named "data"'),
         (b"[" * 100_000, Form.JSON, "JSON|deeply"),
-        (records.write([b"\x0a\x00", b"\x0a\x00"]), Form.RECORD, "one record was expected"),
-        (records.write([b"\x0a\x00"])[:-1] + b"\x00", Form.RECORD, "checksum"),
+        (2 * tf_records.record(b"\x0a\x00"), Form.RECORD, "it has more than 1"),
+        (tf_records.record(b"\x0a\x00")[:-1] + b"\x00", Form.RECORD, "checksum"),
         (b"\xff" * 40, Form.RECORD, "checksum"),
+        (b"", Form.RECORD, "no record"),
+        (b"\x0a\x00" * 1_000_001, Form.BINARY, "more than 1,000,000 messages"),
         (b" " * (MOST_TEXT_BYTES + 1), Form.TEXT, "more than 16,777,216 bytes"),
     ],
 )
@@ -174,9 +176,9 @@ def test_what_is_no_statistics_is_told(data: bytes, form: Form, said: str) -> No
 
 
 def test_a_record_has_tensorflows_checksums() -> None:
-    """Of a file with one empty record, as TensorFlow's format has it."""
-    assert records.write([b""]) == bytes(8) + b"\x29\x03\x98\x07" + b"\xd8\xea\x82\xa2"
-    assert records.read(records.write([b"a", b"bc"])) == [b"a", b"bc"]
+    binary, record = (dump(schema(), form) for form in (Form.BINARY, Form.RECORD))
+    assert record == tf_records.record(binary)
+    assert parse(record, Kind.SCHEMA, Form.RECORD) == schema()
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,11 @@ from serving.registry.mlflow.answers import RegisteredVersion
 from serving.registry.snapshot import Origin
 from serving.rollout.canary import Phase, Rollout
 from serving.rollout.route import Split
+from serving.settings.registry import MOST_TAGS, WriteBackSettings
 from serving.state_dir import StateDir
 from serving.write_back.book import MOST_JUDGEMENTS, Book
 from serving.write_back.kept import FOLDER, Kept
-from serving.write_back.terms import Terms
+from serving.write_back.terms import Terms, terms_of
 from serving.write_back.writer import Registry, WriteBack
 
 OURS, OTHER = cast("Origin", object()), cast("Origin", object())
@@ -149,6 +150,17 @@ def test_a_promotion_is_written_and_taken_back_after_a_restart(tmp_path: Path) -
     asked = len(world.calls.asked)
     world.back.attempt()
     assert len(world.calls.asked) == asked
+
+
+def test_as_many_tags_as_may_be_set_outlive_a_restart(tmp_path: Path) -> None:
+    words = [f"key{at}=value" for at in range(MOST_TAGS)]
+    settings = WriteBackSettings(tags=tuple(words))
+    world = World(tmp_path, terms_of(settings, ()))
+    world.promote()
+    world.begin_anew()
+    assert world.back.status().waiting == 1
+    world.back.attempt()
+    assert [f"{key}={value}" for key, value in world.calls.tagged[3].items()] == words
 
 
 def test_only_versions_of_the_registry_are_told_of(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ pub mod buffer;
 pub mod bytes_tensor;
 pub mod classes;
 pub mod compression;
+pub mod counted;
 pub mod frame;
 pub mod json;
 pub mod mlflow;

@@ -23,7 +23,7 @@ pub(super) use classified::{Classes, Found, Numbers, found};
 pub use examples::{Examples, decode_classify, decode_multi_inference, decode_regress};
 pub(super) use features::Kind;
 pub use logs::{Logged, decode_log};
-pub use records::records;
+pub use records::{masked, records};
 pub(super) use refusals::{no_signature, reworded};
 pub use request::{decode_predict, label};
 pub use results::{ClassificationResponse, MultiInferenceResponse, RegressionResponse};

@@ -18,7 +18,8 @@ from serving.settings import Settings
 from serving.settings.statistics import StatisticsSettings
 from serving.state_dir import StateDir
 from serving.statistics.dataset import DatasetSketch
-from serving.statistics.metadata import Form, dump, messages
+from serving.statistics.forms import dump
+from serving.statistics.metadata import Form, messages
 from tests.unit.observe.statistics.world import (
     NOON,
     Clock,
@@ -234,6 +235,21 @@ def test_samples_count_in_the_window_in_which_they_came(tmp_path: Path) -> None:
         world.after(wait)
     kept = world.made.collector.read(("m", 1), lambda page: page.series.closed("minute"))
     assert [(one.start - NOON, one.samples) for one in kept] == [(0, 2), (60, 2)]
+
+
+def test_everything_is_written_before_anything_is_checked_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path, 1, 2, 3))
+    world.take(*(sample([[1, 2]], version) for version in (1, 2, 3)))
+    state, written = StateDir(tmp_path / "state"), list[int]()
+
+    def check(key: tuple[str, int], closed: Sequence[Any]) -> None:
+        written.append(len(state.names("statistics")))
+
+    monkeypatch.setattr(world.made.collector, "_check", check)
+    world.made.collector._last_turn()
+    assert written == [3, 3, 3]
 
 
 def test_it_ends_with_everything_written_down(tmp_path: Path) -> None:

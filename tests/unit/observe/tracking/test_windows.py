@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.loading.batching.cost import CostCurve
@@ -52,6 +52,7 @@ def test_nothing_has_no_percentile() -> None:
 
 
 @given(SECONDS.filter(bool), st.floats(0.01, 1), st.floats(0.01, 1))
+@example([1.0, 0.0078125], 0.5, 0.5)
 def test_percentiles_grow_with_their_share_and_stay_in_the_bucket_of_their_rank(
     observed: list[float], one: float, other: float
 ) -> None:

@@ -39,8 +39,8 @@ fn next(file: &[u8]) -> Option<Result<&[u8]>> {
     Some(Ok(data))
 }
 
-/// A checksum is turned and shifted, so that one of data with checksums in it is none of those.
-fn masked(data: &[u8]) -> u32 {
+/// The checksum of `data`, turned and shifted, so that one of data with checksums in it is none of those.
+pub fn masked(data: &[u8]) -> u32 {
     const SHIFT: u32 = 0xa282_ead8;
     crc32c(data).rotate_right(15).wrapping_add(SHIFT)
 }
