@@ -133,11 +133,13 @@ def _rows_first(
     known: Mapping[str, TensorFeatures], tensors: Sequence[SampledTensor]
 ) -> dict[str, Array]:
     """Of one request; with a row for each place on the first axis where all tensors have as many
-    of them."""
-    arrays = {one[0]: array_of(one) for one in tensors if one[0] in known}
-    has_rows = all(known[name].by_rows and array.ndim for name, array in arrays.items())
-    if has_rows and len({len(array) for array in arrays.values()}) == 1:
-        return arrays
+    of them. Of many texts only the first rows are read: then of the others, too."""
+    mine = [one for one in tensors if one[0] in known]
+    arrays = {one[0]: array_of(one) for one in mine}
+    has_rows = all(known[name].by_rows and shape for name, _, shape, _ in mine)
+    if has_rows and len({shape[0] for _, _, shape, _ in mine}) == 1:
+        read = min(map(len, arrays.values()))
+        return {name: array[:read] for name, array in arrays.items()}
     return {name: array[np.newaxis] for name, array in arrays.items()}
 
 

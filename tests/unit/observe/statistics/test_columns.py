@@ -118,3 +118,18 @@ def test_what_is_redacted_is_in_no_table() -> None:
     of = features_of(VersionFacts(signature=MATRIX), ("x*",))
     assert not list(tables(of.inputs, [[tensor("x", np.ones((1, 3)))]]))
     assert list(of.outputs) == ["y"]
+
+
+def test_rows_beyond_the_texts_that_are_read_are_in_no_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tensors, "MOST_TEXTS", 5)
+    of = known(signature({"a": ("BYTES", (-1, 2)), "b": ("FP32", (-1,))}))
+    texts = tensor("a", np.full((9, 2), "x", object), "BYTES")
+    ((columns, rows),) = tables(of.inputs, [[texts, tensor("b", np.arange(9.0))]])
+    assert rows == 2
+    assert {name: one.tolist() for name, one in columns.items()} == {
+        "a[0]": ["x", "x"],
+        "a[1]": ["x", "x"],
+        "b": [0.0, 1.0],
+    }
