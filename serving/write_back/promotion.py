@@ -121,14 +121,20 @@ def routed(promotion: Promotion, view: ModelView) -> Promotion:
     promotion back, and one to the promoted version puts it in force again. As long as the route
     does not show the promotion, its weights may be those from before; a pin never is."""
     held = holder(view)
-    if held is None:
+    if held is None and not _answers_undivided(promotion.candidate, view):
         return promotion
-    if held == promotion.candidate:
+    if held in (None, promotion.candidate):
         return _standing(replace(promotion, seen=True), stands=True)
     went_back = held == promotion.base or held < promotion.candidate
     if went_back and (promotion.seen or view.pinned is not None):
         return _standing(promotion, stands=False)
     return promotion
+
+
+def _answers_undivided(version: int, view: ModelView) -> bool:
+    """As the newest, without a weight: so a promotion leaves a route that was not divided before.
+    That another one does says nothing: this one may be about to be loaded."""
+    return not any(view.split.weights.values()) and view.default == version
 
 
 def _standing(promotion: Promotion, *, stands: bool) -> Promotion:

@@ -12,13 +12,13 @@ def gone(pid: int, within_s: float = 5.0) -> bool:
     does not count as running."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
-        if _state(pid) in ("", "Z"):
+        if state_of(pid) in ("", "Z"):
             return True
         time.sleep(0.02)
     return False
 
 
-def _state(pid: int) -> str:
+def state_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

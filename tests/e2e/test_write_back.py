@@ -100,6 +100,24 @@ def test_the_alias_that_is_followed_goes_with_the_promotion_and_the_rollback(
     assert mlflow.count("registered-models/alias") == asked
 
 
+def test_weights_take_a_promotion_back_also_where_nothing_was_divided_before(
+    start_gateway: Any, repository: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "m", 1, 2)
+    set_alias(mlflow, "m", "champion", 1)
+    gateway = start_gateway(repository, following(mlflow, **WRITES), arguments=arguments("m"))
+    answers(gateway, "m", 2)
+    command(gateway, "models", "load", "m", "1")
+    command(gateway, "rollout", "start", "m", "2", "--base", "1", "--steps", "50,100")
+    command(gateway, "rollout", "promote", "m")
+    wait_until(lambda: named(mlflow) == 2 and written(gateway), 20, "the alias is moved")
+    answers(gateway, "m", 2)
+    command(gateway, "rollout", "weights", "m", "1=100")
+    wait_until(lambda: named(mlflow) == 1 and written(gateway), 20, "the alias is set back")
+    command(gateway, "rollout", "weights", "m", "--clear")
+    wait_until(lambda: named(mlflow) == 2 and written(gateway), 20, "it is set once more")
+
+
 def test_an_alias_that_somebody_moved_meanwhile_is_left_alone(
     start_gateway: Any, repository: Path, mlflow: FakeMlflow
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.models.views import ModelView
+from serving.models.views import ModelView, Route
 from serving.rollout.canary import Phase, Rollout
 from serving.rollout.route import Split
 from serving.write_back.promotion import (
@@ -163,6 +163,20 @@ def test_weights_from_before_the_promotion_take_nothing_back() -> None:
     one = routed(begun(), view(v2=100, v3=0))
     assert one.stands
     assert not routed(one, view(pinned=2)).stands
+
+
+def test_a_promotion_whose_route_is_not_divided_is_taken_back_by_weights_too() -> None:
+    """It answers as the newest: nothing was divided before its rollout, and nothing is after it."""
+    undivided = ModelView("m", (), route=Route(default=3))
+    one = routed(routed(begun(), view(v2=100, v3=0)), undivided)
+    assert one.stands
+    back = routed(one, view(v2=100))
+    assert not back.stands
+    # While the promoted version is loaded anew another one answers, which says nothing.
+    assert not routed(back, ModelView("m", (), route=Route(default=2))).stands
+    assert routed(back, undivided).stands
+    assert routed(routed(one, view(pinned=2)), undivided).stands
+    assert routed(one, ModelView("m", (), route=Route(default=2))).stands
 
 
 def tagged(found: dict[str, str], promotion: Promotion) -> tuple[Promotion, Outcome]:

@@ -34,6 +34,7 @@ pub mod test_config;
 #[cfg(test)]
 mod test_sockets;
 mod tidy;
+mod turns;
 pub mod windows;
 
 pub use server::Server;

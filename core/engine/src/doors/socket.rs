@@ -4,10 +4,11 @@
 
 use super::half_closed::HalfClosed;
 use super::lifetime::Activity;
+use super::turns::{self, Turns};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -17,11 +18,12 @@ pub struct Noted {
     activity: Arc<Activity>,
     began: Instant,
     half_closed: Option<HalfClosed>,
+    turns: Turns,
 }
 
 impl Noted {
     pub fn new(io: TcpStream, activity: Arc<Activity>, began: Instant) -> Self {
-        Noted { io, activity, began, half_closed: None }
+        Noted { io, activity, began, half_closed: None, turns: Turns::default() }
     }
 
     /// The peer sends no more, and may wait for an answer all the same.
@@ -29,15 +31,20 @@ impl Noted {
         self.half_closed.get_or_insert_with(HalfClosed::new).poll(cx, &self.io, &self.activity)
     }
 
-    fn wrote(&self, cx: &Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, cx: &Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if self.half_closed.is_some() {
             // It may wait for nothing more now.
             cx.waker().wake_by_ref();
         }
         match &polled {
-            Poll::Pending => self.activity.wrote(None, self.began),
+            Poll::Pending => {
+                self.turns.waits();
+                self.activity.wrote(None, self.began);
+            }
             Poll::Ready(written) => {
-                self.activity.wrote(Some(written.as_ref().map_or(0, |n| *n)), self.began);
+                let written = written.as_ref().map_or(0, |n| *n);
+                self.turns.moved(written);
+                self.activity.wrote(Some(written), self.began);
             }
         }
         polled
@@ -59,8 +66,13 @@ impl AsyncRead for Noted {
         if self.half_closed.is_some() {
             return self.poll_half_closed(cx);
         }
+        ready!(self.turns.poll(cx));
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        match polled {
+            Poll::Ready(_) => self.turns.moved(buf.filled().len() - before),
+            Poll::Pending => self.turns.waits(),
+        }
         if matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() == before && self.activity.may_wait() {
             return self.poll_half_closed(cx);
         }
@@ -73,7 +85,8 @@ impl AsyncRead for Noted {
 
 impl AsyncWrite for Noted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        ready!(self.turns.poll(cx));
+        let polled = Pin::new(&mut self.io).poll_write(cx, turns::first(buf));
         self.wrote(cx, polled)
     }
 
@@ -82,7 +95,11 @@ impl AsyncWrite for Noted {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        ready!(self.turns.poll(cx));
+        let polled = match turns::first_of(bufs) {
+            [one] => Pin::new(&mut self.io).poll_write(cx, turns::first(one)),
+            several => Pin::new(&mut self.io).poll_write_vectored(cx, several),
+        };
         self.wrote(cx, polled)
     }
 

@@ -23,7 +23,8 @@ impl Share {
         let ran = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX).max(1);
         self.spent.fetch_add(ran, Ordering::Relaxed);
         let usual = self.usual.load(Ordering::Relaxed);
-        let next = if usual == 0 { ran } else { usual - usual / LAST_RUNS + ran / LAST_RUNS };
+        let counts = ran.min(usual.saturating_mul(MOST_TIMES).max(LEAST_CAP));
+        let next = if usual == 0 { ran } else { usual - usual / LAST_RUNS + counts / LAST_RUNS };
         // Of two runs that end together one may stay uncounted.
         self.usual.store(next.max(1), Ordering::Relaxed);
     }
@@ -36,6 +37,11 @@ impl Share {
 
 /// About so many runs make what is usual.
 const LAST_RUNS: u64 = 8;
+
+/// A run counts as so many times as long as usual at most, or as so many nanoseconds: one that others
+/// kept from the CPU, or from the interpreter, says nothing of what the next one takes.
+const MOST_TIMES: u64 = 4;
+const LEAST_CAP: u64 = 100_000;
 
 #[derive(Debug)]
 pub struct Permits {
@@ -182,6 +188,21 @@ mod tests {
 
     fn share() -> Arc<Share> {
         Arc::new(Share::default())
+    }
+
+    #[test]
+    fn one_run_that_was_held_up_is_not_what_is_usual_and_long_ones_become_it() {
+        let share = Share::default();
+        let usual = || share.usual().unwrap();
+        let (short, long) = (Duration::from_micros(200), Duration::from_millis(150));
+        (0..50).for_each(|_| share.note(short));
+        share.note(long);
+        assert!(usual() < short * 3 / 2, "{:?}", usual());
+        (0..60).for_each(|_| share.note(long));
+        assert!(usual() > long * 9 / 10, "{:?}", usual());
+        (0..60).for_each(|_| share.note(Duration::from_nanos(1)));
+        (0..200).for_each(|_| share.note(short));
+        assert!(usual() > Duration::from_micros(90), "{:?}", usual());
     }
 
     /// Have a thread ask for a permit, and return once it waits.

@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 
+from serving.execution.isolation.parent.reaping import collect_later
+
 # Where the system tells of no process's end.
 _LOOK_S = 0.02
 
@@ -34,12 +36,15 @@ class Forked:
         # By the lock the number is nobody else's as long as there is no status.
         if self.returncode is None:
             try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 # It went with the template, before it was a process of its own.
                 self.returncode = -signal.SIGKILL
             else:
-                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+                if ended is not None:
+                    exited = ended.si_code == os.CLD_EXITED
+                    self.returncode = ended.si_status if exited else -ended.si_status
+                    collect_later(self.pid)
         return self.returncode
 
     def kill(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from serving.execution.isolation.child import process_title
 from serving.execution.isolation.many_texts import Demand
-from serving.execution.isolation.parent import starting, template_process
+from serving.execution.isolation.parent import reaping, starting, template_process
 from serving.execution.isolation.parent.process import Child, ChildDiedError
 from serving.execution.isolation.parent.template import Template
 from tests.clients.gateway import wait_until
@@ -80,12 +80,13 @@ def test_children_at_once_are_told_apart(
     for child in children:
         child.close()
     assert all(gone(child.pid) for child in children)
-    assert not zombies()
+    wait_until(lambda: not zombies(), 20, "they are collected")
 
 
 @pytest.fixture
-def zombies() -> Callable[[], list[int]]:
-    """Those that have come since."""
+def zombies(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
+    """Those that have come since, and are not collected."""
+    monkeypatch.setattr(reaping, "_LATER_S", 0.1)
     before = _zombies()
     return lambda: [pid for pid in _zombies() if pid not in before]
 
@@ -123,7 +124,7 @@ def test_a_killed_template_takes_no_child_along_and_another_comes(
     assert words(child) == "SIGSEGV"
     for one in (child, spawned, again):
         one.close()
-    assert not zombies()
+    wait_until(lambda: not zombies(), 20, "they are collected")
 
 
 def test_a_template_that_was_proven_is_replaced_at_once_where_it_is_held(
@@ -146,7 +147,7 @@ def test_a_template_that_hangs_ends_with_what_it_may_have_forked(
     assert not is_forked(child)
     assert gone(first)
     child.close()
-    assert not zombies()
+    wait_until(lambda: not zombies(), 20, "they are collected")
 
 
 def test_it_ends_after_a_quiet_while_unless_it_is_held(template: Template, clock: Clock) -> None:
@@ -198,7 +199,7 @@ def test_where_it_cannot_be_started_children_are_spawned(
     child = Child(MODULE, name="test")
     assert not is_forked(child)
     child.close()
-    assert not zombies()
+    wait_until(lambda: not zombies(), 20, "they are collected")
 
 
 def test_one_with_threads_does_not_fork(

@@ -1,0 +1,56 @@
+"""Processes that have ended: how they did is known at once, and they go later."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from serving.execution.isolation.parent import reaping
+from serving.execution.isolation.parent.forked import Forked
+from tests.clients.gateway import wait_until
+from tests.clients.processes import state_of
+
+
+def child(program: str) -> Forked:
+    process = subprocess.Popen([sys.executable, "-c", program])
+    # From here on it is Forked's.
+    process.returncode = 0
+    return Forked(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        ("raise SystemExit(3)", 3),
+        ("pass", 0),
+        ("import os; os.kill(os.getpid(), 11)", -signal.SIGSEGV),
+    ],
+)
+def test_how_it_ended_is_known_before_it_is_collected(
+    monkeypatch: pytest.MonkeyPatch, program: str, status: int
+) -> None:
+    monkeypatch.setattr(reaping, "_LATER_S", 0.3)
+    ended = child(program)
+    assert ended.wait() == status
+    assert (ended.poll(), state_of(ended.pid)) == (status, "Z")
+    wait_until(lambda: not state_of(ended.pid), 20, "it is collected")
+    assert ended.poll() == status
+    ended.kill()  # nobody else's number
+
+
+def gone(processes: list[Forked]) -> None:
+    wait_until(lambda: not any(state_of(one.pid) for one in processes), 20, "all are collected")
+
+
+def test_each_of_several_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaping, "_LATER_S", 0.1)
+    for _ in range(2):
+        several = [child("import time; time.sleep(60)") for _ in range(3)]
+        for one in several:
+            assert one.poll() is None
+            one.kill()
+            assert one.wait(20) == -signal.SIGKILL
+        gone(several)
