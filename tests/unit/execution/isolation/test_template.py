@@ -83,10 +83,14 @@ def test_children_at_once_are_told_apart(
     wait_until(lambda: not zombies(), 20, "they are collected")
 
 
-@pytest.fixture
-def zombies(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
-    """Those that have come since, and are not collected."""
+@pytest.fixture(autouse=True)
+def _collected_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reaping, "_LATER_S", 0.1)
+
+
+@pytest.fixture
+def zombies() -> Callable[[], list[int]]:
+    """Those that have come since, and are not collected."""
     before = _zombies()
     return lambda: [pid for pid in _zombies() if pid not in before]
 
