@@ -14,6 +14,7 @@ from serving.delivery.requested import Start
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import AcceptVersion, SetDefault, SetRoute, UnloadModel
 from serving.rollout.canary import Phase, Rollout
+from serving.rollout.features import Apart
 from tests.unit.delivery.rig import Rig
 from tests.unit.models.test_manager_signatures import OTHER
 
@@ -588,3 +589,59 @@ def test_a_rollout_that_cannot_be_carried_out_stops_no_other(
     rig.requests.answer(2, 90, internal=10)
     rig.requests.answer(1, 1000)
     assert rig.turn(5.0).phase is Phase.ROLLED_BACK
+
+
+class FewStatistics:
+    """Of ``counted`` requests, and as far apart as the test says."""
+
+    def __init__(self) -> None:
+        self.followed: list[Any] = []
+        self.requests: tuple[int, int] | None = (400, 900)
+        self.sure, self.chances = 0.0, list[float]()
+
+    def follow(self, steps: Any) -> None:
+        self.followed.append(dict(steps))
+
+    def counted(self, pair: Any) -> tuple[int, int] | None:
+        assert pair == ("m", 2, 1)
+        return self.requests
+
+    def farthest(self, pair: Any, chance: float) -> Any:
+        self.chances.append(chance)
+        return {"outputs": Apart("y", "L-infinity distance", 0.5, self.sure)}
+
+
+def test_features_are_compared_by_statistics_where_the_rules_say_so(tmp_path: Path) -> None:
+    statistics = FewStatistics()
+    drift = {"outputs": 0.2}
+    rig = Rig(tmp_path, drift=drift, min_requests=10, statistics=statistics)
+    rig.start()
+    started = rig.rollouts.of("m")
+    assert started is not None
+    assert statistics.followed[-1] == {("m", 2, 1): (started.started, 0)}
+    rig.windows(13, 10, 990)
+    assert "statistics of 400 requests are too few to compare outputs, which takes 500" in rig.said
+    assert statistics.chances == []
+    statistics.requests = None
+    rig.windows(1, 10, 990)
+    assert "statistics have no room" in rig.said
+    statistics.requests = (500, 900)
+    rig.windows(1, 10, 990)
+    assert rig.said == "running 5 %: nothing speaks against it"
+    assert statistics.followed[-1] == {("m", 2, 1): (started.started, 1)}
+    statistics.sure = 0.3
+    rig.windows(1, 10, 990)
+    assert "rolled back 0 %: its outputs are distributed otherwise: feature 'y' is" in rig.said
+    assert len(statistics.chances) == 2
+    assert sum(statistics.chances) < 0.005 * 0.1
+    assert statistics.followed[-1] == {}
+
+
+def test_where_statistics_are_off_it_waits_and_says_so(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, drift={"inputs": 0.2}, min_requests=10)
+    rig.start()
+    rig.windows(13, 10, 990)
+    assert rig.said == (
+        "running 1 %: waits: statistics, by which it is to be compared, are off"
+        " (statistics.enabled)"
+    )
