@@ -76,9 +76,9 @@ def yielded(current: Overrides, config: RouteConfig, listed: Listed | None) -> O
     if config.shadows is not None and split.shadows:
         split = replace(split, shadows={})
     pin = None if config.pin is not None else current.pin
-    if (len(aliases), split, pin) == (len(current.aliases), current.split, current.pin):
-        return current
-    return replace(current, aliases=aliases, split=split, pin=pin)
+    stays = current.stays & route_said(current, config, listed).split.weighted
+    rest = replace(current, aliases=aliases, split=split, pin=pin, stays=stays)
+    return current if rest == current else rest
 
 
 def change_of(current: Overrides, config: RouteConfig, now: float) -> RouteChange | None:

@@ -40,8 +40,9 @@ class Overrides:
     ``previous``: the one before; it is kept loaded until ``kept_until``, seconds since the epoch.
     ``aliases``: other names for versions, at most ``MOST_ALIASES``; ``split``: how requests are
     divided among versions; ``beside``: versions that go on for these alone, since another one was
-    unloaded by number in ``explicit``. ``changes``: the last ones of the route, oldest first, at
-    most ``MOST_CHANGES``.
+    unloaded by number in ``explicit``. ``stays``: versions that keep their part of the requests
+    though another signature was accepted since; not a part that they are given anew. ``changes``:
+    the last ones of the route, oldest first, at most ``MOST_CHANGES``.
     """
 
     whole: bool | None = None
@@ -54,6 +55,7 @@ class Overrides:
     aliases: Mapping[str, int] = field(default_factory=dict)
     beside: frozenset[int] = frozenset()
     split: Split = NO_SPLIT
+    stays: frozenset[int] = frozenset()
     changes: tuple[RouteChange, ...] = ()
 
     @property
@@ -143,7 +145,7 @@ def alias(current: Overrides, name: str, version: int | None, wanted: bool) -> O
 def divide(current: Overrides, split: Split, wanted: bool) -> Overrides:
     """Requests are divided as ``split`` says from now on; its versions are loaded for it also where
     the model is not ``wanted``."""
-    current = replace(current, split=split)
+    current = replace(current, split=split, stays=current.stays & split.weighted)
     for version in split.versions:
         current = _taken_in(current, version, wanted or version in current.beside)
     return current
@@ -232,6 +234,7 @@ def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
         "sticky": current.split.sticky or None,
         "shadows": list(current.split.shadows.items()) or None,
         "base": current.split.base,
+        "stays": sorted(current.stays) or None,
         "changes": [astuple(change) for change in current.changes] or None,
     }
     if mode == "both":
@@ -291,6 +294,7 @@ class _Entry(Strict):
     sticky: Text = ""
     shadows: Annotated[_Pairs[_Share], few(MOST_SHADOWS)] = ()
     base: _Number | None = None
+    stays: _Numbers = frozenset()
     changes: Annotated[Many[_Change], few(MOST_CHANGES)] = ()
     whole: bool | None = None
     versions: _Numbers = frozenset()

@@ -482,6 +482,33 @@ def test_an_accepted_signature_lets_a_version_into_its_rollout_and_no_further(
     assert (view.default, rig.weights, view.route.weights) == (stays, {stays: 100}, ((stays, 100),))
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_accepted_before_its_rollout_waits_for_that_also_over_a_restart(
+    tmp_path: Path, again: bool
+) -> None:
+    rig = Rig(tmp_path, hold=False)
+    rig.world.signatures = {"m/2": OTHER}
+    assert rig.world.outcome(SetRoute("m", {1: 100})).ok
+    rig.publish(2)
+    assert rig.world.outcome(AcceptVersion("m", 2)).ok
+    rig.settled("m")
+    assert (rig.world.view().default, rig.weights) == (1, {1: 100})
+    rig.start(shares=(10, 100))
+    rig.turn(1.0)
+    assert rig.said == "running 10 %: version 2 is ready"
+    if again:
+        rig.rollouts.stop()
+        rig.begin_anew()
+        rig.world.signatures = {"m/2": OTHER}
+        rig.world.change()
+        rig.turn(1.0)
+    view = rig.world.view()
+    assert (view.default, view.route.weights) == (1, ((1, 90), (2, 10)))
+    rig.rollouts.change("m", "promote", "me")
+    rig.turn(1.0)
+    assert (rig.world.view().default, rig.weights) == (2, {2: 100})
+
+
 def held_for_its_signature(folder: Path) -> Rig:
     """Nothing divides the requests, and version 2 is all the same none that answers."""
     rig = Rig(folder, hold=False)
