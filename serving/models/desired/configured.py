@@ -75,9 +75,12 @@ def yielded(current: Overrides, config: RouteConfig, listed: Listed | None) -> O
         split = Split(shadows=split.shadows)
     if config.shadows is not None and split.shadows:
         split = replace(split, shadows={})
-    pin = None if config.pin is not None else current.pin
+    pin, before = current.pin, current.pin_before
+    if config.pin is not None:
+        pin, before = None, None
     stays = current.stays & route_said(current, config, listed).split.weighted
-    rest = replace(current, aliases=aliases, split=split, pin=pin, stays=stays)
+    rest = replace(current, aliases=aliases, split=split, stays=stays)
+    rest = replace(rest, pin=pin, pin_before=before)
     return current if rest == current else rest
 
 

@@ -28,6 +28,7 @@ _LARGEST = 2**63 - 1
 MOST_MODELS = 20_000
 # Of one model.
 MOST_CHANGES = 64
+NO_PIN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ class Overrides:
     ``aliases``: other names for versions, at most ``MOST_ALIASES``; ``split``: how requests are
     divided among versions; ``beside``: versions that go on for these alone, since another one was
     unloaded by number in ``explicit``. ``stays``: versions that keep their part of the requests
-    though another signature was accepted since; not a part that they are given anew. ``changes``:
+    though another signature was accepted since; not a part that they are given anew.
+    ``pin_before``: what was pinned before, ``NO_PIN`` where nothing was, as long as the pin may
+    have to be taken back. ``changes``:
     the last ones of the route, oldest first, at most ``MOST_CHANGES``.
     """
 
@@ -56,6 +59,7 @@ class Overrides:
     beside: frozenset[int] = frozenset()
     split: Split = NO_SPLIT
     stays: frozenset[int] = frozenset()
+    pin_before: int | None = None
     changes: tuple[RouteChange, ...] = ()
 
     @property
@@ -226,6 +230,7 @@ def _document(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "pin": current.pin,
+        "pin_before": current.pin_before,
         "answered": current.answered,
         "previous": current.previous,
         "kept_until": current.kept_until or None,
@@ -286,6 +291,7 @@ _Change = Annotated[
 
 class _Entry(Strict):
     pin: _Number | None = None
+    pin_before: Annotated[int, Field(ge=NO_PIN, le=_LARGEST)] | None = None
     answered: _Number | None = None
     previous: _Number | None = None
     kept_until: Annotated[float, Field(ge=0, lt=1e12)] = 0.0

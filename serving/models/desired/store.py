@@ -281,6 +281,11 @@ class DesiredState:
             self._keeping.put(model, after.kept_until)
         return True
 
+    def keep_pin_before(self, model: str, before: int | None, now: float) -> None:
+        """See ``Overrides.pin_before``. ``now``: epoch seconds."""
+        self._put(model, replace(self.overrides_of(model), pin_before=before))
+        self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
+
     def note_signature(self, model: str, signature: Signature, now: float) -> bool:
         """What answers unnamed requests has this signature; whether that is news."""
         if not self.signatures.put(model, signature):
