@@ -44,8 +44,8 @@ class Overrides:
     unloaded by number in ``explicit``. ``stays``: versions that keep their part of the requests
     though another signature was accepted since; not a part that they are given anew.
     ``pin_before``: what was pinned before, ``NO_PIN`` where nothing was, as long as the pin may
-    have to be taken back. ``changes``:
-    the last ones of the route, oldest first, at most ``MOST_CHANGES``.
+    have to be taken back. ``changes``: the last ones of the route, oldest first, at most
+    ``MOST_CHANGES``.
     """
 
     whole: bool | None = None
