@@ -252,12 +252,10 @@ class Host:
         ]
         if not feeds:
             return {"checks": []}
-        runs = (
-            _TimedRun(version, which, running)
-            for which, version in (("base", base), ("candidate", candidate))
-        )
+        of_base = _TimedRun(base, "base", running)
+        of_candidate = _TimedRun(candidate, "candidate", running)
         try:
-            check = replaying.timed(*runs, feeds, factor)
+            check = replaying.timed(of_base, of_candidate, feeds, factor)
         except _TimedError as error:
             words = classify(error.cause).message
             if error.version is base:
