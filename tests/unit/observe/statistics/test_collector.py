@@ -123,8 +123,9 @@ def test_a_schema_of_names_without_end_and_numbers_that_are_none_is_told_in_shor
         world.after(60)
 
     def told(page: Page) -> str:
-        kept = (*page.alarms.standing, *page.distances.values())
-        return json.dumps([one.to_json() for one in kept], allow_nan=False)
+        anomalies = [one.to_json() for one in page.alarms.standing]
+        distances = [one.to_json() for one in page.distances.values()]
+        return json.dumps([anomalies, distances], allow_nan=False)
 
     found = world.made.collector.read(("m", 1), told)
     assert '"threshold": null' in found
