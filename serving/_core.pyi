@@ -561,9 +561,10 @@ class Figures:
         answers."""
 
     @property
-    def stood_in_times(self) -> Histograms:
-        """How long those took, the version that failed them included, in seconds: part of
-        ``histograms["total"]``. One series."""
+    def fine_times(self) -> Histograms:
+        """How long answers took while ``count_outputs`` said so, in seconds, over sixteen buckets
+        to each power of two from 2 ** -15 to 2 ** 6: first all, then those of them that another
+        version had failed. Two series."""
 
     @property
     def classes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -932,10 +933,12 @@ class Server:
         self,
         nonfinite: Sequence[tuple[str, int]],
         distributions: Sequence[tuple[str, int]] = ...,
+        times: Sequence[tuple[str, int]] = ...,
     ) -> None:
         """From now on count of these versions, (model, version), which answers hold NaN or
-        infinity, of the others also how their classes and scores are distributed; of those that
-        are not named nothing. What was counted stays."""
+        infinity, of the second ones also how their classes and scores are distributed, and of
+        them and the last ones how long requests take (``Figures.fine_times``); of those that are
+        not named nothing. What was counted stays."""
 
     def counters(self) -> dict[str, int]:
         """``connections``, ``connections_total``, ``connections_refused``, ``in_flight``,

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from serving import _core
 from serving.delivery import facts, requested
-from serving.delivery.counting import Counting
+from serving.delivery.counting import Counting, CountOutputs
 from serving.delivery.features import FeatureLooks, StepStatistics
 from serving.delivery.keeping import Keeping
 from serving.delivery.measures import Key, answers_of
@@ -65,8 +65,9 @@ class Rollouts:
     """The last rollout of each model. Safe from any thread.
 
     ``figures``: of the versions that are named; ``count_outputs``: of these and no others, of the
-    second ones how outputs are distributed, too. ``statistics`` None: they are off. ``mono`` and
-    ``wall`` are for tests: monotonic and epoch seconds.
+    second ones how outputs are distributed, too, of the last ones only how long requests take.
+    ``statistics`` None: they are off. ``mono`` and ``wall`` are for tests: monotonic and epoch
+    seconds.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Rollouts:
         models: Models,
         state: StateDir,
         figures: Callable[[list[Key]], _core.Figures],
-        count_outputs: Callable[[list[Key], list[Key]], None],
+        count_outputs: CountOutputs,
         statistics: StepStatistics | None = None,
         *,
         mono: Callable[[], float] = time.monotonic,

@@ -50,12 +50,12 @@ def answers_of(figures: _core.Figures) -> dict[Key, Answers]:
 
 def _latencies(figures: _core.Figures) -> list[Latencies]:
     """Without those of requests that another version had failed first, which took its time, too."""
-    total = figures.histograms["total"]
-    counts = total.counts.sum(axis=1)
-    counts -= np.minimum(figures.stood_in_times.counts.sum(axis=1), counts)
+    times = figures.fine_times
+    counts, stood_in = times.counts[:, 0], times.counts[:, 1]
+    counts = counts - np.minimum(stood_in, counts)
     # What is counted a moment apart makes no step down.
     counts = np.maximum.accumulate(counts, axis=1)
-    bounds = tuple(total.bounds.tolist())
+    bounds = tuple(times.bounds.tolist())
     return [Latencies(bounds, tuple(row)) for row in counts.tolist()]
 
 

@@ -203,7 +203,7 @@ def test_one_whose_outputs_drift_by_statistics_is_rolled_back_and_a_good_one_pro
     """By what the statistics of both versions say, feature by feature, of real requests."""
     pytest.importorskip("datasketches")
     write(repository, "m", scale(1), 1)
-    words = "canary: {drift: {inputs: 0.3, outputs: 0.3, min_answers: 60}}"
+    words = "canary: {drift: {inputs: 0.15, outputs: 0.15, min_answers: 60}}"
     (repository / "m" / "model.yaml").write_text(words)
     settings = {"window_s": "0.3", "errors_tolerated": "0.3", "min_requests": "5"}
     gateway: Gateway = start_gateway(
@@ -213,7 +213,7 @@ def test_one_whose_outputs_drift_by_statistics_is_rolled_back_and_a_good_one_pro
     )
     command(gateway, "weights", "m", "1=100")
     # The second column of what version 2 answers lies elsewhere.
-    write(repository, "m", moved(1, 3), 2)
+    write(repository, "m", moved(1, 10), 2)
     wait_until(lambda: len(versions(gateway)) == 2, 20, "version 2 is there")
     with drawing(gateway) as users:
         command(gateway, "start", "m", "2", "--steps", "40,100", "--every", "1h")

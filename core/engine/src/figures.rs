@@ -2,6 +2,7 @@
 //! of whatever tells of them: the scrape, Triton's statistics, Python's arrays.
 
 use crate::error::ErrorCode;
+use crate::stats::fine::{FINE, FineTimes};
 use crate::stats::outputs::{CLASSES, Outputs, SCORES};
 use crate::stats::shadow::ShadowCounts;
 use crate::stats::{Histogram, Protocol, ROWS, Requests, Runs, SECONDS, Stats, Timed, Why};
@@ -27,13 +28,13 @@ pub struct Figures {
     pub fell_back: [u64; OUTCOMES],
     /// Those that another had failed, by outcome: part of its answers.
     pub stood_in: [u64; OUTCOMES],
-    /// How long those took: part of `request`.
-    pub stood_in_took: Observed,
     /// Answers whose floating outputs were looked at, and those of them with NaN or infinity.
     pub inspected: u64,
     pub nonfinite: u64,
     /// How their classes and scores are distributed; none before that was ever counted.
     pub distributions: Option<Box<Distributions>>,
+    /// How long requests took, finely; none before that was ever counted.
+    pub fine: Option<Box<FineFigures>>,
     /// Answers by why the request came to this version, in the order of [`Why::ALL`].
     pub routes: [u64; Why::ALL.len()],
     /// By protocol.
@@ -62,6 +63,37 @@ pub struct Figures {
     pub last_inference: u64,
     /// Of copies that it ran as a shadow: they are in none of the others. `None` before the first.
     pub shadow: Option<Box<ShadowFigures>>,
+}
+
+/// Of all answers, and of those among them that another version had failed.
+#[derive(Clone, Debug)]
+pub struct FineFigures {
+    pub took: FineObserved,
+    pub stood_in: FineObserved,
+}
+
+/// How many were at or below each bound, and all of them; `sum`: in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct FineObserved {
+    pub below: [u64; FINE],
+    pub all: u64,
+    pub sum: u64,
+}
+
+impl FineFigures {
+    fn of(times: &FineTimes) -> Box<Self> {
+        Box::new(FineFigures {
+            took: FineObserved::of(&times.took),
+            stood_in: FineObserved::of(&times.stood_in),
+        })
+    }
+}
+
+impl FineObserved {
+    fn of(histogram: &Histogram<FINE>) -> Self {
+        let (below, all, sum) = histogram.read();
+        FineObserved { below, all, sum }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -161,10 +193,10 @@ impl Figures {
                 std::array::from_fn(|place| place.checked_sub(1).map_or(0, |word| get(&of.failed[word])))
             }),
             stood_in: stats.fallbacks().map_or([0; OUTCOMES], |of| of.stood_in.each_ref().map(get)),
-            stood_in_took: seconds(stats.fallbacks().map(|of| &of.took)),
             inspected: stats.outputs().map_or(0, |of| get(&of.inspected)),
             nonfinite: stats.outputs().map_or(0, |of| get(&of.nonfinite)),
             distributions: stats.outputs().and_then(Distributions::of),
+            fine: stats.fine_times().map(FineFigures::of),
             routes: stats.routes.each_ref().map(get),
             request: requests.map(|of| seconds(of.map(|of| &of.took))),
             queue: runs(|of| &of.queue),

@@ -2,6 +2,7 @@
 //! a request and a batch. What takes room is made by the first request that needs it: of many
 //! versions most are asked by nobody.
 
+pub mod fine;
 pub mod outputs;
 pub mod shadow;
 mod why;
@@ -10,6 +11,7 @@ pub use shadow::Shadowed;
 pub use why::Why;
 
 use crate::error::ErrorCode;
+use fine::FineTimes;
 use outputs::{Counted, Counting, Outputs};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -167,8 +169,6 @@ pub struct Fallbacks {
     pub failed: [AtomicU64; WORDS],
     /// Those that this one was asked for, by outcome as in [`Requests`]: part of its answers.
     pub stood_in: [AtomicU64; WORDS + 1],
-    /// How long those took, from the request's head on: part of those in [`Requests`].
-    pub took: Histogram<{ SECONDS.len() }>,
 }
 
 #[derive(Debug)]
@@ -207,6 +207,7 @@ pub struct Stats {
     /// What of its answers is [counted](Counting), and what was; none before it was ever asked for.
     counting: AtomicU8,
     outputs: OnceLock<Box<Outputs>>,
+    fine: OnceLock<Box<FineTimes>>,
     /// None before the first copy.
     shadowed: OnceLock<Box<Shadowed>>,
     by_rows: Mutex<BTreeMap<usize, BatchTimes>>,
@@ -243,6 +244,7 @@ impl Stats {
             fallbacks: OnceLock::new(),
             counting: AtomicU8::new(Counting::Nothing as u8),
             outputs: OnceLock::new(),
+            fine: OnceLock::new(),
             shadowed: OnceLock::new(),
             by_rows: Mutex::new(BTreeMap::new()),
             row_ns: AtomicU64::new(0),
@@ -288,6 +290,19 @@ impl Stats {
         let requests = self.asked(protocol);
         requests.outcomes[place].fetch_add(1, Relaxed);
         requests.took.observe_time(took);
+        if let Some(fine) = self.fine_if_counted() {
+            fine.took.observe_time(took);
+        }
+    }
+
+    fn fine_if_counted(&self) -> Option<&FineTimes> {
+        let counted = self.counting.load(Relaxed) != Counting::Nothing as u8;
+        counted.then(|| &**self.fine.get_or_init(FineTimes::new))
+    }
+
+    /// `None` where times were never counted finely.
+    pub fn fine_times(&self) -> Option<&FineTimes> {
+        self.fine.get().map(|one| &**one)
     }
 
     /// It failed a request, which another version was asked for then.
@@ -303,7 +318,9 @@ impl Stats {
 
     /// How long such a request took in all, the time with the version that failed it included.
     pub fn stood_in_for(&self, took: Duration) {
-        self.first_or_next_fallback().took.observe_time(took);
+        if let Some(fine) = self.fine_if_counted() {
+            fine.stood_in.observe_time(took);
+        }
     }
 
     /// `None` before the first of them.
@@ -316,14 +333,13 @@ impl Stats {
             Box::new(Fallbacks {
                 failed: std::array::from_fn(|_| AtomicU64::new(0)),
                 stood_in: std::array::from_fn(|_| AtomicU64::new(0)),
-                took: Histogram::new(&SECONDS),
             })
         })
     }
 
     /// From now on; what was counted stays.
     pub fn count_outputs(&self, counting: Counting) {
-        if counting != Counting::Nothing {
+        if counting.of_outputs() {
             self.outputs.get_or_init(Outputs::new);
         }
         self.counting.store(counting as u8, Relaxed);
@@ -332,9 +348,9 @@ impl Stats {
     /// An answer's outputs, which are asked for only where they are counted.
     #[inline]
     pub fn answers<'a, O: Iterator<Item = Counted<'a>> + Clone>(&self, outputs: impl FnOnce() -> O) {
-        let code = self.counting.load(Relaxed);
-        if code != Counting::Nothing as u8 {
-            self.count_answer(Counting::from_code(code), outputs());
+        let counting = Counting::from_code(self.counting.load(Relaxed));
+        if counting.of_outputs() {
+            self.count_answer(counting, outputs());
         }
     }
 

@@ -4,8 +4,9 @@ use crate::numpy;
 use engine::error::ErrorCode;
 use engine::figures::{Distributions, Figures as Inner, OUTCOMES, Observed};
 use engine::metrics::families::{DISTRIBUTIONS, Distribution, OF_VERSIONS};
+use engine::stats::fine::{FINE, FINE_SECONDS};
 use engine::stats::shadow::ShadowCounts;
-use engine::stats::{Protocol, SECONDS, Why};
+use engine::stats::{Protocol, Why};
 use engine::status::code_label;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -51,9 +52,8 @@ impl Figures {
     }
 
     #[getter]
-    fn stood_in_times(&self, py: Python<'_>) -> PyResult<Histograms> {
-        let observed: Vec<_> = self.inner.iter().map(|one| &one.stood_in_took).collect();
-        observations(py, &observed, &SECONDS, NANOSECOND, (self.inner.len(), 1))
+    fn fine_times(&self, py: Python<'_>) -> PyResult<Histograms> {
+        fine(py, &self.inner)
     }
 
     #[getter]
@@ -130,6 +130,27 @@ fn spread<'py, const N: usize>(
     let row = |one: &Inner| one.distributions.as_ref().map_or([0; N], |of| *counts(of));
     let found: Vec<u64> = all.iter().flat_map(row).collect();
     numpy::array(py, &found, &[all.len(), N])
+}
+
+/// Zeros where nothing was counted.
+fn fine(py: Python<'_>, all: &[Inner]) -> PyResult<Histograms> {
+    let mut counts = vec![0_u64; all.len() * 2 * (FINE + 1)];
+    let mut sums = vec![0.0; all.len() * 2];
+    for (place, one) in all.iter().enumerate() {
+        let Some(of) = &one.fine else { continue };
+        for (at, observed) in [&of.took, &of.stood_in].into_iter().enumerate() {
+            let row = place * 2 + at;
+            let start = row * (FINE + 1);
+            counts[start..start + FINE].copy_from_slice(&observed.below);
+            counts[start + FINE] = observed.all;
+            sums[row] = observed.sum as f64 * NANOSECOND;
+        }
+    }
+    Ok(Histograms {
+        bounds: numpy::array(py, &FINE_SECONDS, &[FINE])?.unbind(),
+        counts: numpy::array(py, &counts, &[all.len(), 2, FINE + 1])?.unbind(),
+        sums: numpy::array(py, &sums, &[all.len(), 2])?.unbind(),
+    })
 }
 
 fn histograms(py: Python<'_>, all: &[Inner], kind: &Distribution) -> PyResult<Histograms> {

@@ -248,18 +248,24 @@ impl Server {
         Figures { inner: py.detach(|| self.inner.figures(select.as_deref())) }
     }
 
-    /// Two levels of counting, by (model, version); all others' is off.
-    #[pyo3(signature = (nonfinite, distributions = Vec::new()))]
+    /// Three levels of counting, by (model, version); all others' is off.
+    #[pyo3(signature = (nonfinite, distributions = Vec::new(), times = Vec::new()))]
     fn count_outputs(
         &self,
         py: Python<'_>,
         nonfinite: Vec<(String, u64)>,
         distributions: Vec<(String, u64)>,
+        times: Vec<(String, u64)>,
     ) {
-        let finite = nonfinite.into_iter().map(|(model, version)| (model, version, Counting::NonFinite));
-        let spread =
-            distributions.into_iter().map(|(model, version)| (model, version, Counting::Distributions));
-        let named: Vec<_> = finite.chain(spread).collect();
+        let levels = [
+            (nonfinite, Counting::NonFinite),
+            (distributions, Counting::Distributions),
+            (times, Counting::Times),
+        ];
+        let named: Vec<_> = levels
+            .into_iter()
+            .flat_map(|(keys, level)| keys.into_iter().map(move |(model, version)| (model, version, level)))
+            .collect();
         py.detach(|| self.inner.shared().count_outputs(&named));
     }
 

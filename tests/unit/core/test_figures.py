@@ -14,6 +14,7 @@ from serving.errors import ErrorCode
 from serving.observe.figures import counters_of
 from tests.clients.gateway import wait_until
 from tests.unit.core.test_observe import Grpc, Http, World
+from tests.unit.rollout import simulated
 
 ECHO = ("echo", 3)
 HISTOGRAMS = {
@@ -236,3 +237,25 @@ def test_without_versions_there_are_no_counters(world: World) -> None:
     world.publish([])
     assert counters_of(world.server.figures()) == {}
     assert counters_of(world.server.figures([])) == {}
+
+
+def test_times_are_counted_finely_of_those_that_are_named_and_no_others(world: World) -> None:
+    Http().ask(world, ["a"])
+    before = world.server.figures([ECHO]).fine_times
+    assert before.counts.shape == (1, 2, len(before.bounds) + 1)
+    assert not before.counts.any()
+    assert np.all(np.diff(before.bounds) / before.bounds[:-1] <= 1 / 16)
+    assert (before.bounds[0], before.bounds[-1]) == (2**-15, 64)
+    assert tuple(before.bounds) == simulated.BOUNDS
+    world.server.count_outputs([], [], [ECHO])
+    for _ in range(3):
+        Http().ask(world, ["a"])
+    wait_until(lambda: world.server.figures().outcomes.sum() == 4, 10, "all is counted")
+    found = world.server.figures([ECHO]).fine_times
+    assert found.counts[0, :, -1].tolist() == [3, 0]
+    assert np.all(np.diff(found.counts[0].astype(np.int64)) >= 0)
+    assert 0 < found.sums[0, 0] < 30
+    world.server.count_outputs([], [], [])
+    Http().ask(world, ["a"])
+    wait_until(lambda: world.server.figures().outcomes.sum() == 5, 10, "all is counted")
+    assert world.server.figures([ECHO]).fine_times.counts[0, 0, -1] == 3

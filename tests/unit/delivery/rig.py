@@ -34,11 +34,13 @@ class Requests:
         self.nonfinite: Counter[Key] = Counter()
         # One of each answer.
         self.classes: dict[Key, list[int]] = {}
-        self.counting: tuple[list[Key], list[Key]] = ([], [])
+        self.counting: tuple[list[Key], list[Key], list[Key]] = ([], [], [])
         self.asked: list[Sequence[Key]] = []
 
-    def count_outputs(self, nonfinite: list[Key], distributions: list[Key]) -> None:
-        self.counting = (nonfinite, distributions)
+    def count_outputs(
+        self, nonfinite: list[Key], distributions: list[Key], times: list[Key]
+    ) -> None:
+        self.counting = (nonfinite, distributions, times)
 
     def _squares(self, keys: Sequence[Key]) -> np.ndarray:
         sums = [[sum(self.classes.get(key, ()))] * 2 for key in keys]
@@ -67,13 +69,14 @@ class Requests:
 
         outcomes = rows(self.outcomes)
         total = np.repeat(outcomes.sum(axis=1)[:, None, None], 3, axis=2)
+        stood = np.repeat(rows(self.stood_in).sum(axis=1)[:, None, None], 3, axis=2)
         return SimpleNamespace(
             versions=keys,
             outcomes=np.stack([outcomes, np.zeros_like(outcomes)], axis=1),
             fell_back=rows(self.fell_back),
             stood_in=rows(self.stood_in),
-            stood_in_times=SimpleNamespace(
-                counts=np.repeat(rows(self.stood_in).sum(axis=1)[:, None, None], 3, axis=2)
+            fine_times=SimpleNamespace(
+                bounds=BOUNDS, counts=np.concatenate([total, stood], axis=1)
             ),
             counts={
                 "inspected": total[:, 0, 0],
@@ -82,7 +85,6 @@ class Requests:
             squares=self._squares(keys),
             classes=np.array([self.classes.get(key, [0, 0]) for key in keys], np.uint64),
             scores=np.array([self.classes.get(key, [0, 0]) for key in keys], np.uint64),
-            histograms={"total": SimpleNamespace(bounds=BOUNDS, counts=total)},
         )
 
 

@@ -111,9 +111,9 @@ def test_what_another_version_answered_in_its_place_is_the_failing_ones(rig: Rig
 
 
 def test_answers_with_nan_are_counted_while_it_is_under_way_and_roll_back(rig: Rig) -> None:
-    assert rig.requests.counting == ([], [])
+    assert rig.requests.counting == ([], [], [])
     rig.start()
-    assert rig.requests.counting == ([("m", 1), ("m", 2)], [])
+    assert rig.requests.counting == ([("m", 1), ("m", 2)], [], [])
     rig.requests.answer(2, 100)
     rig.requests.answer(1, 9900)
     rig.requests.nonfinite["m", 2] += 20
@@ -121,13 +121,13 @@ def test_answers_with_nan_are_counted_while_it_is_under_way_and_roll_back(rig: R
     assert rig.said.startswith("rolled back 0 %: too many answers with NaN or infinity: 20 of 100")
     assert (found.evidence.canary.nonfinite, found.evidence.base.inspected) == (20, 9900)
     rig.turn()
-    assert rig.requests.counting == ([], [])
+    assert rig.requests.counting == ([], [], [])
 
 
 def test_distributions_are_counted_where_a_rule_asks_for_them(tmp_path: Path) -> None:
     rig = Rig(tmp_path, drift={"classes": 0.1})
     rig.start()
-    assert rig.requests.counting == ([], [("m", 1), ("m", 2)])
+    assert rig.requests.counting == ([], [("m", 1), ("m", 2)], [])
     rig.requests.classes = {("m", 1): [500, 500], ("m", 2): [490, 0]}
     rig.requests.answer(2, 490)
     rig.requests.answer(1, 1000)

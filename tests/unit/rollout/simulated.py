@@ -63,17 +63,20 @@ def _answers(dice: np.random.Generator, requests: int, failing: float) -> Answer
     return Answers(requests, {"internal": errors} if errors else {})
 
 
-# Latencies of a window's requests: lognormal, as most services' are.
-BOUNDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5)
+# Latencies of a window's requests: lognormal, as most services' are; counted as the core does.
+BOUNDS = tuple(2.0**-15 * 2 ** (place // 16) * (1 + place % 16 / 16) for place in range(337))
 
 
 @dataclass(frozen=True)
 class Pace:
     """``factor``: how many times as long as the base's the canary's requests take; ``hiccups``: the
     share of windows in which all of its requests take ten times as long. ``canary``: its requests
-    in a window, of the base there are as many."""
+    in a window, of the base there are as many. ``median``: the base's, in seconds; ``spread``: of
+    the logarithm of all."""
 
     factor: float = 1.0
+    median: float = 0.004
+    spread: float = 0.5
     hiccups: float = 0.0
     canary: int = 120
     windows: int = 200
@@ -85,7 +88,7 @@ def windows_until_too_slow(pace: Pace, rules: Rules, seed: int) -> int | None:
     evidence = NO_EVIDENCE
     for number in range(1, pace.windows + 1):
         factor = pace.factor * (10 if dice.random() < pace.hiccups else 1)
-        drawn = Window(_took(dice, pace.canary, factor), _took(dice, pace.canary, 1.0))
+        drawn = Window(_took(dice, pace, factor), _took(dice, pace, 1.0))
         evidence = after(evidence, drawn, rules)
         verdict = judge(evidence, rules, Progress(0, 0, 1e9, 50, is_last=False))
         if verdict.decision is Decision.ROLL_BACK:
@@ -93,10 +96,10 @@ def windows_until_too_slow(pace: Pace, rules: Rules, seed: int) -> int | None:
     return None
 
 
-def _took(dice: np.random.Generator, requests: int, factor: float) -> Answers:
-    seconds = factor * 0.004 * dice.lognormal(0.0, 0.5, requests)
-    counts = [int((seconds <= bound).sum()) for bound in BOUNDS]
-    return Answers(requests, {}, Latencies(BOUNDS, (*counts, requests)))
+def _took(dice: np.random.Generator, pace: Pace, factor: float) -> Answers:
+    seconds = np.sort(factor * pace.median * dice.lognormal(0.0, pace.spread, pace.canary))
+    counts = np.searchsorted(seconds, BOUNDS, side="right").tolist()
+    return Answers(pace.canary, {}, Latencies(BOUNDS, (*counts, pace.canary)))
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,39 @@ def test_one_window_never_decides_and_a_slow_version_is_found_in_a_few() -> None
     assert all(2 <= windows <= 6 for windows in too_slow(Pace(factor=3.0), 20))
 
 
+@pytest.mark.parametrize("median", [0.004, 0.15, 2.0])
+@pytest.mark.parametrize("spread", [0.2, 0.5])
+@pytest.mark.parametrize(
+    ("allowed", "factor", "most"),
+    [(2.0, 2.0, None), (2.0, 2.5, 8), (1.5, 1.5, None), (1.5, 2.0, 8)],
+)
+def test_a_median_beyond_what_is_allowed_is_found_at_any_latency_and_one_at_it_is_not(
+    median: float, spread: float, allowed: float, factor: float, most: int | None
+) -> None:
+    """Of 120 requests in a window. The scrape's buckets would hide it: between 0.1 and 0.25 s there
+    is none."""
+    pace = Pace(factor=factor, median=median, spread=spread, windows=20)
+    rules = Rules(p50_factor=allowed)
+    found = [windows_until_too_slow(pace, rules, seed) for seed in range(10)]
+    if most is None:
+        assert found == [None] * 10
+    else:
+        assert all(windows is not None and 2 <= windows <= most for windows in found), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize(("allowed", "factor"), [(2.0, 2.0), (2.0, 2.5), (1.5, 1.5), (1.5, 2.0)])
+def test_of_medians_at_what_is_allowed_99_percent_stay_and_beyond_it_99_percent_go(
+    spread: float, allowed: float, factor: float
+) -> None:
+    pace = Pace(factor=factor, median=0.15, spread=spread, windows=60)
+    rules = Rules(p50_factor=allowed)
+    found = [windows_until_too_slow(pace, rules, seed) for seed in range(200)]
+    stayed = found.count(None)
+    assert stayed >= 198 if factor == allowed else stayed <= 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pace", [Pace(), Pace(hiccups=0.01)], ids=["alike", "hiccups"])
 def test_of_what_is_as_fast_99_percent_are_not_rolled_back(pace: Pace) -> None:

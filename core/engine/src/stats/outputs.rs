@@ -20,14 +20,22 @@ const MOST_ELEMENTS: usize = 1024;
 pub enum Counting {
     #[default]
     Nothing,
-    /// Those with NaN or infinity.
+    /// How long they take, [finely](super::fine).
+    Times,
+    /// And those with NaN or infinity.
     NonFinite,
     /// And their classes and scores.
     Distributions,
 }
 
 impl Counting {
-    const ALL: [Counting; 3] = [Counting::Nothing, Counting::NonFinite, Counting::Distributions];
+    const ALL: [Counting; 4] =
+        [Counting::Nothing, Counting::Times, Counting::NonFinite, Counting::Distributions];
+
+    /// Whether the outputs themselves are looked at.
+    pub(super) fn of_outputs(self) -> bool {
+        matches!(self, Counting::NonFinite | Counting::Distributions)
+    }
 
     pub(super) fn from_code(code: u8) -> Counting {
         Counting::ALL.get(usize::from(code)).copied().unwrap_or_default()
