@@ -11,8 +11,12 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from serving.datasets import files
 from serving.datasets.pieces import Reading, SetError
@@ -132,3 +136,49 @@ def test_a_piece_of_json_has_fewer_rows_where_these_are_long(tmp_path: Path) -> 
     (tmp_path / "e.jsonl").write_bytes(row * 6)
     counts = [len(piece["x"]) for piece in files.pieces(tmp_path / "e.jsonl")]
     assert counts == [4, 2]
+
+
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_text_that_all_rows_share_is_read_a_few_rows_at_a_time(
+    tmp_path: Path, *, lists: bool
+) -> None:
+    """A file of some kilobytes, which took a megabyte of memory for each of its rows."""
+    texts: Any = pa.DictionaryArray.from_arrays(np.zeros(3000, np.int32), pa.array(["t" * MIB]))
+    if lists:
+        texts = pa.ListArray.from_arrays(np.arange(0, 3001, 2, np.int32), texts)
+    parquet.write_table(pa.table({"t": texts}), tmp_path / "e.parquet")
+    assert (tmp_path / "e.parquet").stat().st_size < MIB
+    some = list(itertools.islice(files.pieces(tmp_path / "e.parquet", Reading(rows=16_384)), 3))
+    assert [len(piece["t"]) for piece in some] == [8, 8, 8] if lists else [16, 16, 16]
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "as most are": {},
+    "plain": {"use_dictionary": False},
+    "lengths first": {
+        "use_dictionary": False,
+        "column_encoding": {"t": "DELTA_LENGTH_BYTE_ARRAY"},
+    },
+    "of parts": {"use_dictionary": False, "column_encoding": {"t": "DELTA_BYTE_ARRAY"}},
+    "in many groups": {"row_group_size": 70},
+    "in many pages": {"data_page_size": 100, "dictionary_pagesize_limit": 50},
+    "without Arrow's schema": {"store_schema": False},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_texts_are_the_same_however_a_file_holds_them(tmp_path: Path, form: str) -> None:
+    numbers = range(1000)
+    columns = {
+        "t": [f"a{at % 5}" if at % 3 else None for at in numbers],
+        "l": [["x", None, f"y{at}"] if at % 4 else None for at in numbers],
+        "b": [b"\xff" if at % 2 else b"" for at in numbers],
+        "s": [{"x": {"y": f"{at}"}} for at in numbers],
+        "n": [[["a"], []] for _ in numbers],
+    }
+    pairs = pa.array([[("k", f"{at}")] for at in numbers], pa.map_(pa.string(), pa.string()))
+    table = pa.table({**columns, "d": pa.array(columns["t"]).dictionary_encode(), "m": pairs})
+    parquet.write_table(table, tmp_path / "e.parquet", **FORMS[form])
+    some = list(files.pieces(tmp_path / "e.parquet", Reading(rows=150, loose=True)))
+    found = {name: [one for piece in some for one in piece[name].tolist()] for name in some[0]}
+    assert found == {**columns, "d": columns["t"], "m": [[["k", f"{at}"]] for at in numbers]}
