@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Literal
 
 Mode = Literal["off", "log", "reject"]
+# Beside a model's configuration, or in the folder of a version, which goes before it.
+SCHEMA = "schema.pbtxt"
 MODES: tuple[Mode, ...] = ("off", "log", "reject")
 
 
