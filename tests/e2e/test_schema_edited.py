@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests import small_models
+from tests.clients import forked
 from tests.clients.gateway import Gateway, wait_until
 from tests.e2e.test_request_log import wait_for
 from tests.e2e.test_schema_enforcement import REJECT, lay, refused
@@ -44,7 +45,8 @@ def test_an_edited_schema_holds_without_a_load_and_a_broken_one_changes_nothing(
     (flat / "model.onnx").write_bytes(small_models.tiny().SerializeToString())
     (flat / "model.yaml").write_text(REJECT)
     (flat / "schema.pbtxt").write_text(at_most(5))
-    gateway = start_gateway(tmp_path / "r", {"loading.trial": "off"})
+    given = {"loading.trial": "off", "statistics.samples_per_second": "0"}
+    gateway = start_gateway(tmp_path / "r", given)
     assert "at most 5, got 7" in refused(gateway, "tiny", SEVEN)
     assert "at most 5, got 7" in refused(gateway, "tiny_flat", SEVEN)
 
@@ -64,6 +66,14 @@ def test_an_edited_schema_holds_without_a_load_and_a_broken_one_changes_nothing(
     schema.write_text(at_most(6))
     wait_until(lambda: "at most 6" in refused(gateway, "tiny", SEVEN), 20, "it holds again")
     assert notes(gateway, "tiny") == []
+    told = gateway.get(
+        "/api/v1/models/tiny/versions/1/requests/anomalies", port=gateway.admin_port
+    ).json()
+    (one,) = told["anomalies"]
+    assert one["requests"] >= 4
+    assert (one["feature"], one["type"], one["mode"]) == ("x[1]", "too_large", "reject")
+    shown = forked.run("stats", "live", "tiny/1", "--window", "live", "--admin-url", gateway.admin)
+    assert "x[1]     too_large  reject" in shown.stdout, shown
     schema.unlink()
     wait_until(lambda: not refused(gateway, "tiny", ELEVEN), 20, "nothing is asked any more")
     assert "there is no schema.pbtxt" in notes(gateway, "tiny")[0]
