@@ -7,6 +7,7 @@ was good, and is mistyped when it is edited, holds on as it was.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from serving import _core
     from serving.validation.constraints import Constraint
 
-# Notes of a schema that are told one by one.
+# Notes of a schema that are told one by one, and characters of one: names in it are others' words.
 _MOST_TOLD = 5
+_MOST_WORDS = 300
 # Of a file: what tells that it is another than before; None: there is none.
 _Stamp = tuple[int, int, int] | None
 
@@ -52,9 +54,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a schema asks of requests, each with its mode; ``wrong``: why it could not be read."""
+    """What a schema asks of requests, each with its mode, and that as the core has it; ``wrong``:
+    why it could not be read."""
 
     rules: tuple[tuple[Constraint, Mode], ...] = ()
+    checks: tuple[_core.Constraint, ...] = ()
     notes: tuple[str, ...] = ()
     wrong: str = ""
 
@@ -73,7 +77,7 @@ class Enforced:
         self._queue: _core.Queue | None = None
         self._path = model / SCHEMA
         # The same folder may be both: then somebody edits it.
-        self._is_own = version != model and (version / SCHEMA).exists()
+        self._is_own = version != model and os.path.lexists(version / SCHEMA)
         path = version / SCHEMA if self._is_own else self._path
         self._stamp = _stamp(path)
         self._asked = _asked(terms, path if self._stamp is not None else None)
@@ -91,7 +95,7 @@ class Enforced:
         with self._lock:
             self._queue = queue
             if self._asked.rules:
-                queue.check(self._for_core(self._asked))
+                queue.check(self._asked.checks)
 
     def look(self, model: Path) -> bool:
         """Take up what the model's schema says now; ``model``: its folder. Whether ``notes`` are
@@ -111,7 +115,7 @@ class Enforced:
         wrong = asked.wrong
         if not wrong and asked.rules != self._asked.rules and self._queue is not None:
             try:
-                self._queue.check(self._for_core(asked))
+                self._queue.check(asked.checks)
             except ValueError as error:
                 wrong = f"{SCHEMA}: {error}"
         if wrong:
@@ -135,10 +139,6 @@ class Enforced:
     def _names(self) -> dict[str, str | int]:
         return {"model": self._terms.model, "version": self._terms.version}
 
-    def _for_core(self, asked: _Asked) -> list[_core.Constraint]:
-        shapes = _shapes(self._terms.signature)
-        return [_for_core(one, mode, shapes) for one, mode in asked.rules]
-
 
 def _asked(terms: Terms, path: Path | None) -> _Asked:
     """By the schema in this file; None: there is none."""
@@ -158,7 +158,7 @@ def _asked(terms: Terms, path: Path | None) -> _Asked:
     except FormatError as error:
         return _Asked(wrong=f"{SCHEMA}: {error}")
     signature, given = terms.signature, terms.given
-    shapes = _shapes(signature)
+    shapes = {one.name: one.client_shape for one in signature.inputs}
     found = compiled(schema, shapes, _names(signature, terms.declared))
     datatypes = {one.name: one.datatype for one in signature.inputs}
     modes = {one.feature: given.features.get(one.feature, terms.usual) for one in found.constraints}
@@ -168,23 +168,24 @@ def _asked(terms: Terms, path: Path | None) -> _Asked:
         for name in given.features
         if name not in modes
     ]
-    rules = [
-        (one, modes[one.feature])
-        for one in found.constraints
-        if modes[one.feature] != "off" and _fits(one, datatypes) and _asks(one)
-    ]
-    return _Asked(tuple(rules), tuple(_notes(left_out)))
-
-
-def _shapes(signature: Signature) -> dict[str, Sequence[int]]:
-    return {one.name: one.client_shape for one in signature.inputs}
+    rules, checks = [], []
+    for one in found.constraints:
+        mode = modes[one.feature]
+        if mode != "off" and _fits(one, datatypes) and _asks(one):
+            try:
+                checks.append(_for_core(one, mode, shapes))
+                rules.append((one, mode))
+            except (ValueError, OverflowError) as error:
+                left_out.append(f"{one.feature}: {_why_senseless(error)}")
+    return _Asked(tuple(rules), tuple(checks), tuple(_notes(left_out)))
 
 
 def _stamp(path: Path) -> _Stamp:
+    """A link to nothing had better be told than taken for no schema."""
     try:
         found = path.stat()
     except OSError:
-        return None
+        return (0, 0, 0) if os.path.lexists(path) else None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
@@ -219,6 +220,13 @@ def _for_core(one: Constraint, mode: Mode, shapes: Mapping[str, Sequence[int]]) 
     )
 
 
+def _why_senseless(error: ValueError | OverflowError) -> str:
+    """Any number may stand in a file."""
+    if isinstance(error, OverflowError):
+        return "its shape or value_count is none that a row can have"
+    return str(error)
+
+
 def _names(signature: Signature, declared: Declared) -> dict[str, list[str]]:
     """Of the columns of a data frame that becomes the only input that must be there."""
     required = [one.name for one in signature.inputs if not one.optional]
@@ -230,6 +238,6 @@ def _names(signature: Signature, declared: Declared) -> dict[str, list[str]]:
 
 def _notes(left_out: Sequence[str]) -> Iterator[str]:
     for words in left_out[:_MOST_TOLD]:
-        yield f"not asked of requests: {words}"
+        yield f"not asked of requests: {words[:_MOST_WORDS]}"
     if len(left_out) > _MOST_TOLD:
         yield f"not asked of requests: {len(left_out) - _MOST_TOLD} more things in its schema"

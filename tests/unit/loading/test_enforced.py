@@ -1,115 +1,85 @@
-"""A model's schema, read at a load and again when it was edited."""
+"""What a schema asks of requests, whatever its file says: a load never fails for it."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
+from serving import _core
 from serving.loading.enforced import Enforced, Terms
-from serving.model_config.validation import NO_VALIDATION, ValidationConfig
+from serving.model_config.validation import ValidationConfig
 from serving.registry.mlmodel import NOTHING_DECLARED
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
+from serving.statistics.forms import dump
+from serving.statistics.metadata import Form, messages
+from tests.unit.validation.test_lies import filled
 
-SIGNATURE = Signature((Tensor("x", "FP32", (-1,)),), (Tensor("y", "FP32", (-1,)),))
-REJECT = ValidationConfig("reject")
-SCHEMA = 'feature { name: "x" type: FLOAT float_domain { max: %d } }'
+BOTH = Signature((Tensor("x", "FP32", (-1, 2)), Tensor("t", "BYTES", (-1,))), ())
 
 
 class Line:
-    """What is asked of the core, each time."""
+    """What is asked of the core."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
-        self.refuses = False
+        self.asked: list[_core.Constraint] = []
 
-    def check(self, constraints: list[Any]) -> None:
-        if self.refuses:
-            raise ValueError("it does not fit")
-        self.asked.append(len(constraints))
+    def check(self, constraints: Sequence[_core.Constraint]) -> None:
+        self.asked = list(constraints)
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    version = tmp_path / "1"
-    version.mkdir()
-    return version, tmp_path
-
-
-def begun(folders: tuple[Path, Path], given: ValidationConfig = REJECT) -> tuple[Enforced, Line]:
-    terms = Terms("m", 1, SIGNATURE, NOTHING_DECLARED, given, Settings())
-    made, line = Enforced(terms, *folders), Line()
+def checked(folder: Path) -> tuple[list[_core.Constraint], tuple[str, ...]]:
+    given = ValidationConfig(mode="reject")
+    terms = Terms("m", 1, BOTH, NOTHING_DECLARED, given, Settings())
+    made, line = Enforced(terms, folder / "1", folder), Line()
     made.begin(line)  # type: ignore[arg-type]  # it asks for no more than this has
-    return made, line
+    return line.asked, made.notes
 
 
-def test_a_schema_that_comes_later_is_asked_and_one_that_says_the_same_is_not_asked_again(
-    folders: tuple[Path, Path],
-) -> None:
-    made, line = begun(folders)
-    schema = folders[1] / "schema.pbtxt"
-    assert made.notes == ("requests are not checked: there is no schema.pbtxt",)
-    assert not made.look(folders[1])
-    schema.write_text(SCHEMA % 5)
-    assert made.look(folders[1])
-    assert (made.notes, line.asked) == ((), [1])
-    schema.write_text(SCHEMA % 5 + "  # the same")
-    with capture_logs() as told:
-        assert not made.look(folders[1])
-    assert (line.asked, told) == ([1], [])
+def test_what_no_value_can_be_held_to_is_told_and_the_rest_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "schema.pbtxt").write_text(
+        """feature { name: "x[0]" type: FLOAT float_domain { min: nan } }
+        feature { name: "x[1]" type: FLOAT float_domain { max: 1 } }"""
+    )
+    found, (note,) = checked(tmp_path)
+    assert len(found) == 1
+    assert note == "not asked of requests: x[0]: a bound is not NaN"
 
 
-def test_a_broken_schema_leaves_the_one_before_and_is_told_once(
-    folders: tuple[Path, Path],
-) -> None:
-    schema = folders[1] / "schema.pbtxt"
-    schema.write_text(SCHEMA % 5)
-    made, line = begun(folders)
-    schema.write_text("feature {")
-    with capture_logs() as told:
-        assert made.look(folders[1])
-        assert not made.look(folders[1])
-    assert [one["event"] for one in told] == ["request_schema_unusable"]
-    assert told[0]["effect"] == "what it said before holds"
-    assert made.notes[0].startswith("what it said before holds: schema.pbtxt: ")
-    schema.write_text(SCHEMA % 5)
-    assert made.look(folders[1])
-    assert (made.notes, line.asked) == ((), [1])
-    line.refuses = True
-    schema.write_text(SCHEMA % 66)
-    assert made.look(folders[1])
-    assert made.notes == ("what it said before holds: schema.pbtxt: it does not fit",)
+@pytest.mark.parametrize(
+    "said",
+    ["value_count { min: -1 }", "shape { dim { size: 4611686018427387904 } dim { size: 9 } }"],
+)
+def test_a_row_of_a_size_that_none_has_is_told(tmp_path: Path, said: str) -> None:
+    (tmp_path / "schema.pbtxt").write_text(f'feature {{ name: "t" type: BYTES {said} }}')
+    found, (note,) = checked(tmp_path)
+    assert found == []
+    assert note == "not asked of requests: t: its shape or value_count is none that a row can have"
 
 
-def test_one_that_was_broken_from_the_start_is_taken_up_once_it_is_good(
-    folders: tuple[Path, Path],
-) -> None:
-    schema = folders[1] / "schema.pbtxt"
-    schema.write_text("feature {")
-    made, line = begun(folders)
-    assert made.notes[0].startswith("requests are not checked: schema.pbtxt: ")
-    schema.write_text("feature { name: }")
-    assert made.look(folders[1])
-    assert made.notes[0].startswith("requests are not checked: schema.pbtxt: ")
-    schema.write_text(SCHEMA % 5)
-    assert made.look(folders[1])
-    assert (made.notes, line.asked) == ((), [1])
+def test_any_schema_can_be_asked_or_told(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    for _ in range(200):
+        schema = messages.Schema()
+        for name in ("x[0]", "x[1]", "t", "x"):
+            filled(schema.feature.add(), chance).name = name
+        (tmp_path / "schema.pbtxt").write_bytes(dump(schema, Form.TEXT))
+        checked(tmp_path)
 
 
-def test_a_versions_own_schema_is_of_its_files_and_what_is_off_is_not_read(
-    folders: tuple[Path, Path],
-) -> None:
-    version, model = folders
-    (version / "schema.pbtxt").write_text(SCHEMA % 5)
-    made, line = begun(folders)
-    (model / "schema.pbtxt").write_text(SCHEMA % 7 + SCHEMA.replace('"x"', '"z"') % 7)
-    assert not made.look(model)
-    assert (made.notes, line.asked) == ((), [1])
-    (version / "schema.pbtxt").unlink()
-    off, line = begun(folders, NO_VALIDATION)
-    (model / "schema.pbtxt").write_text("feature {")
-    assert not off.look(model)
-    assert (off.notes, line.asked) == ((), [])
+def test_a_name_of_megabytes_makes_a_short_note(tmp_path: Path) -> None:
+    (tmp_path / "schema.pbtxt").write_text(f'feature {{ name: "{"n" * 2_000_000}" type: FLOAT }}')
+    _, (note,) = checked(tmp_path)
+    assert len(note) < 400
+
+
+def test_a_link_to_nothing_is_no_missing_schema(tmp_path: Path) -> None:
+    (tmp_path / "schema.pbtxt").write_text('feature { name: "t" type: BYTES }')
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "schema.pbtxt").symlink_to(tmp_path / "gone")
+    found, (note,) = checked(tmp_path)
+    assert found == []
+    assert note == "requests are not checked: schema.pbtxt: it is a link to nothing"
