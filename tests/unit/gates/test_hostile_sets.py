@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -136,20 +135,6 @@ def test_a_piece_of_json_has_fewer_rows_where_these_are_long(tmp_path: Path) -> 
     (tmp_path / "e.jsonl").write_bytes(row * 6)
     counts = [len(piece["x"]) for piece in files.pieces(tmp_path / "e.jsonl")]
     assert counts == [4, 2]
-
-
-@pytest.mark.parametrize("lists", [False, True])
-def test_a_text_that_all_rows_share_is_read_a_few_rows_at_a_time(
-    tmp_path: Path, *, lists: bool
-) -> None:
-    """A file of some kilobytes, which took a megabyte of memory for each of its rows."""
-    texts: Any = pa.DictionaryArray.from_arrays(np.zeros(3000, np.int32), pa.array(["t" * MIB]))
-    if lists:
-        texts = pa.ListArray.from_arrays(np.arange(0, 3001, 2, np.int32), texts)
-    parquet.write_table(pa.table({"t": texts}), tmp_path / "e.parquet")
-    assert (tmp_path / "e.parquet").stat().st_size < MIB
-    some = list(itertools.islice(files.pieces(tmp_path / "e.parquet", Reading(rows=16_384)), 3))
-    assert [len(piece["t"]) for piece in some] == [8, 8, 8] if lists else [16, 16, 16]
 
 
 FORMS: dict[str, dict[str, Any]] = {
