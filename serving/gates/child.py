@@ -38,6 +38,7 @@ from serving.model_config import plain
 from serving.model_config.labels import labels_of
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
+from serving.strict import as_text
 
 _ROOM = 64 * 1024 * 1024
 _STACK = 9 * 1024 * 1024
@@ -122,7 +123,7 @@ class Host:
         except (LoadError, ConfigError) as error:
             return {"refused": refusals.to_plain(error)}
         except SetError as error:
-            return {"unjudged": str(error)}
+            return {"unjudged": as_text(str(error))}
         except ModuleNotFoundError as error:
             return {"unjudged": _missing(error), "missing": True}
         except MemoryError as error:
@@ -304,10 +305,10 @@ def _class_names(version: _Version, output: str | None) -> Sequence[str]:
 
 def _plain(row: Row) -> dict[str, Any]:
     def figures(found: Mapping[str, Figure]) -> dict[str, list[Any]]:
-        return {metric: [one.value, one.words] for metric, one in found.items()}
+        return {metric: [one.value, as_text(one.words)] for metric, one in found.items()}
 
     return {
-        "slice": row.slice,
+        "slice": as_text(row.slice),
         "examples": row.examples,
         "figures": figures(row.figures),
         "base": figures(row.base),
