@@ -55,12 +55,12 @@ def payments(rows: int, random: np.random.Generator, *, after_release: bool = Fa
     """``after_release``: as a new release of the shop sends them. It gives amounts in cents, leaves
     the age out, and sells to Norway. Which payments are fraud follows the same rule."""
     shares = COUNTRIES_LATER if after_release else COUNTRIES
-    euros = random.lognormal(3.5, 0.9, rows).round(2)
+    euros = random.lognormal(3.6, 0.5, rows).round(2)
     age = random.normal(MEAN_AGE, 14, rows).clip(18, 95).round()
     hour = random.normal(15, 5, rows).round() % 24
     country = random.choice(list(shares), rows, p=list(shares.values()))
     risk = np.array([RISK[one] for one in country])
-    logit = 1.6 * (np.log1p(euros) - 5.6) - 0.05 * (age - MEAN_AGE) + 1.5 * (hour < 6) + risk
+    logit = 3.0 * (np.log1p(euros) - 4.9) - 0.05 * (age - MEAN_AGE) + 1.5 * (hour < 6) + risk
     fraud = random.random(rows) < 1 / (1 + np.exp(-logit))
     return Payments(
         amount=(euros * CENTS if after_release else euros).astype(np.float32),
