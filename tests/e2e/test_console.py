@@ -493,6 +493,7 @@ def test_features_are_shown_against_their_baseline(
         "statistics.samples_per_second": "0",
         "statistics.window_s": "1",
         "tracking.window_s": "1",
+        "validation.mode": "log",
     }
     gateway = start_gateway(repository, settings)
     browser.open(page(gateway, "#/models/tiny"))
@@ -516,6 +517,7 @@ def test_features_are_shown_against_their_baseline(
     browser.open(page(gateway, "#/models/tiny"))
     browser.shows("FEATURE_TYPE_")
     browser.shows("x[1]")
+    browser.shows("Requests that do not fit the schema")
     browser.shows("live baseline")
     browser.until(lambda: len(browser.all(".feature svg")) >= 4, "histograms are drawn")
     outline = "return document.querySelectorAll('.feature polyline.fill-two').length"
