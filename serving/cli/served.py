@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,17 +14,27 @@ from serving.cli import options
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.output import UserError, clean, print_line, print_table
 
+_MOST_REQUESTS = 50
 _WINDOWS = ("live", "minute", "hour", "day", "baseline")
 _DRIFT = ("FEATURE", "COMPARED", "MEASURE", "DISTANCE", "THRESHOLD", "ROWS", "WINDOW")
 _ANOMALIES = ("FEATURE", "TYPE", "SEVERITY", "WINDOW", "WHAT")
+_REQUESTS = ("FEATURE", "TYPE", "MODE", "REQUESTS")
 _COMPARED = {"skew": "baseline", "drift": "window before", "versions": "other version"}
 
 
-def statistics_of(
-    port: AdminPort, path: str, window: str, at: float | None = None
-) -> tuple[Any, float | None]:
-    """``DatasetFeatureStatisticsList`` of the version at ``path``, and when their window began;
-    both times in seconds since the epoch. Raises UserError."""
+@dataclass(frozen=True)
+class Served:
+    """``message``: ``DatasetFeatureStatisticsList``. ``start`` and ``end`` of its window (seconds
+    since the epoch): None of a baseline."""
+
+    message: Any
+    start: float | None
+    end: float | None
+
+
+def statistics_of(port: AdminPort, path: str, window: str, at: float | None = None) -> Served:
+    """Of the version at ``path``; ``at``: of the window that holds this moment, in seconds since
+    the epoch. Raises UserError."""
     from serving.statistics.forms import parse
     from serving.statistics.metadata import Form, FormatError, Kind
 
@@ -31,9 +42,10 @@ def statistics_of(
     answer = port.get(f"{path}/statistics?{query}")
     datasets = json.dumps({"datasets": answer.get("datasets", [])}).encode()
     try:
-        return parse(datasets, Kind.STATISTICS, Form.JSON), answer.get("start")
+        message = parse(datasets, Kind.STATISTICS, Form.JSON)
     except FormatError as error:
         raise UserError(f"{port.url}: {error}") from None
+    return Served(message, answer.get("start"), answer.get("end"))
 
 
 def version_path(port: AdminPort, model: str) -> str:
@@ -73,7 +85,13 @@ def live(
         raise UserError(f"--window: expected {', '.join(_WINDOWS)}", code=2)
     port = AdminPort(admin_url, token_file)
     path = version_path(port, model)
-    found, _ = statistics_of(port, path, window)
+    try:
+        found = statistics_of(port, path, window).message
+    except UserError:
+        # Where all requests are refused there are no statistics of any.
+        if output is None and not as_json:
+            _show_requests(port, path)
+        raise
     if output is not None:
         _write(found, output)
     elif as_json:
@@ -105,6 +123,13 @@ def _show(port: AdminPort, path: str, found: Any) -> None:
     _table("distances", _DRIFT, far)
     wrong = [_anomaly(one) for one in port.get(f"{path}/anomalies").get("anomalies", ())]
     _table("anomalies", _ANOMALIES, wrong)
+    _show_requests(port, path)
+
+
+def _show_requests(port: AdminPort, path: str) -> None:
+    found = port.get(f"{path}/requests/anomalies").get("anomalies", ())
+    rows = [tuple(one.get(key.lower()) for key in _REQUESTS) for one in found[:_MOST_REQUESTS]]
+    _table("requests that do not fit the schema", _REQUESTS, rows)
 
 
 def _table(title: str, headers: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:

@@ -489,7 +489,12 @@ def test_features_are_shown_against_their_baseline(
     (tmp_path / "tiny.onnx").write_bytes(tiny().SerializeToString())
     publish(tmp_path / "tiny.onnx", repository, "tiny", training_data=[tmp_path / "train.npz"])
     (repository / "tiny" / "schema.pbtxt").write_text(SCHEMA)
-    settings = {"statistics.samples_per_second": "0", "statistics.window_s": "1"}
+    settings = {
+        "statistics.samples_per_second": "0",
+        "statistics.window_s": "1",
+        "tracking.window_s": "1",
+        "validation.mode": "log",
+    }
     gateway = start_gateway(repository, settings)
     browser.open(page(gateway, "#/models/tiny"))
     browser.shows("Nobody has asked this version since the gateway started")
@@ -512,11 +517,15 @@ def test_features_are_shown_against_their_baseline(
     browser.open(page(gateway, "#/models/tiny"))
     browser.shows("FEATURE_TYPE_")
     browser.shows("x[1]")
+    browser.shows("Requests that do not fit the schema")
     browser.shows("live baseline")
     browser.until(lambda: len(browser.all(".feature svg")) >= 4, "histograms are drawn")
     outline = "return document.querySelectorAll('.feature polyline.fill-two').length"
     assert browser.script(outline) == 4
     assert browser.said() == []
+    browser.shows("Drift over time")
+    if script := axe.source():
+        assert axe.serious(browser, script) == []
 
 
 @pytest.mark.browser

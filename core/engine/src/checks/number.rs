@@ -1,5 +1,6 @@
 //! The datatypes of numbers, as they are compared with bounds.
 
+use super::bound::Bound;
 use half::{bf16, f16};
 
 /// A number of one datatype. Its `Key` orders as it does, but for NaN, whose keys are in no range.
@@ -8,13 +9,16 @@ pub trait Number: Copy {
     type Raw: Copy;
     /// Ordinals of the least and the greatest number; those between go up as the numbers do.
     const ORDINALS: (i128, i128);
+    /// Whether NaN, where there is one, is neither below nor above any key.
+    const NAN_HAS_NO_PLACE: bool = true;
 
     fn split(data: &[u8]) -> &[Self::Raw];
     fn read(raw: Self::Raw) -> Self;
     fn of_ordinal(ordinal: i128) -> Self;
     fn key(self) -> Self::Key;
     fn is_nan(self) -> bool;
-    fn as_f64(self) -> f64;
+    /// As it is compared with bounds, and exact.
+    fn value(self) -> Bound;
     /// As errors show it.
     fn show(self) -> String;
 }
@@ -49,8 +53,8 @@ macro_rules! integer {
                 false
             }
 
-            fn as_f64(self) -> f64 {
-                self as f64
+            fn value(self) -> Bound {
+                Bound::Whole(self.into())
             }
 
             fn show(self) -> String {
@@ -97,8 +101,8 @@ macro_rules! float {
                 self != self
             }
 
-            fn as_f64(self) -> f64 {
-                self.into()
+            fn value(self) -> Bound {
+                Bound::Float(self.into())
             }
 
             fn show(self) -> String {
@@ -117,6 +121,7 @@ macro_rules! half {
         impl Number for $kind {
             type Key = i16;
             type Raw = [u8; 2];
+            const NAN_HAS_NO_PLACE: bool = false;
             const ORDINALS: (i128, i128) =
                 (-1 - <$kind>::INFINITY.to_bits() as i128, <$kind>::INFINITY.to_bits() as i128);
 
@@ -147,8 +152,8 @@ macro_rules! half {
                 self.to_bits() & 0x7fff > <$kind>::INFINITY.to_bits()
             }
 
-            fn as_f64(self) -> f64 {
-                self.to_f64()
+            fn value(self) -> Bound {
+                Bound::Float(self.to_f64())
             }
 
             fn show(self) -> String {

@@ -1,5 +1,6 @@
 //! Numbers held against a range, many at a time.
 
+use super::bound::Bound;
 use super::constraint::{Anomaly, Constraint, Expected, Kind, count_of_values};
 use super::number::Number;
 use crate::tensor::Datatype;
@@ -63,21 +64,27 @@ numbers! {
 impl<N: Number> Range<N> {
     fn new(of: &Constraint) -> Self {
         let (first, last) = N::ORDINALS;
-        let inside = |n: N| of.infinite || n.as_f64().is_finite();
-        let least = of.least.unwrap_or(f64::NEG_INFINITY);
-        let most = of.most.unwrap_or(f64::INFINITY);
+        let inside = |n: N| of.infinite || !n.value().is_infinite();
+        let is_above = |n: N| n.value() > Bound::Whole(0);
+        let least = of.least.unwrap_or(Bound::Float(f64::NEG_INFINITY));
+        let most = of.most.unwrap_or(Bound::Float(f64::INFINITY));
         // Numbers go up with ordinals: so does whether one is far enough up.
-        let from = first_where::<N>(|n| n.as_f64() >= least && (n.as_f64() > 0.0 || inside(n)));
-        let until = first_where::<N>(|n| n.as_f64() > most || (n.as_f64() > 0.0 && !inside(n))) - 1;
+        let from = first_where::<N>(|n| n.value() >= least && (is_above(n) || inside(n)));
+        let until = first_where::<N>(|n| n.value() > most || (is_above(n) && !inside(n))) - 1;
         let (from, until) = if from > until { (last, first) } else { (from, until) };
         let (low, high) = (N::of_ordinal(from).key(), N::of_ordinal(until).key());
         Range { low, high, nan: of.nan && !of.required, whole: of.whole }
     }
 
     #[inline]
-    fn has(&self, number: N) -> bool {
+    fn has_between(&self, number: N) -> bool {
         let key = number.key();
-        (key >= self.low) & (key <= self.high) | (number.is_nan() & self.nan)
+        (key >= self.low) & (key <= self.high)
+    }
+
+    #[inline]
+    fn has(&self, number: N) -> bool {
+        self.has_between(number) | (number.is_nan() & self.nan)
     }
 
     fn find(&self, of: &Constraint, all: &[N::Raw], rows: Option<usize>) -> Option<Anomaly> {
@@ -87,7 +94,13 @@ impl<N: Number> Range<N> {
                 column.position(|raw| !self.takes(N::read(*raw)))
             }
             None if self.whole => all.iter().position(|raw| !self.takes(N::read(*raw))),
-            None => self.first_outside(all),
+            None if !self.nan => first_without(all, |number| self.has_between(number)),
+            // Of a NaN neither is so.
+            None if N::NAN_HAS_NO_PLACE => first_without(all, |number: N| {
+                let key = number.key();
+                !((key < self.low) | (key > self.high))
+            }),
+            None => first_without(all, |number| self.has(number)),
         };
         let Some(at) = at else { return count_of_values(of, all.len(), rows) };
         let place = of.column.map_or(at, |(column, width)| at * width + column);
@@ -95,21 +108,22 @@ impl<N: Number> Range<N> {
     }
 
     fn takes(&self, number: N) -> bool {
-        self.has(number) && !(self.whole && number.as_f64().fract() != 0.0 && !number.is_nan())
+        self.has(number) && !(self.whole && number.value().has_fraction())
     }
+}
 
-    fn first_outside(&self, all: &[N::Raw]) -> Option<usize> {
-        let mut before = 0;
-        for some in all.chunks(TOGETHER) {
-            // Without a branch for each, so that several are compared at once.
-            if !some.iter().fold(true, |all, raw| all & self.has(N::read(*raw))) {
-                let outside = some.iter().position(|raw| !self.has(N::read(*raw)));
-                return outside.map(|at| before + at);
-            }
-            before += some.len();
+/// Where the first number stands of which it does not hold.
+fn first_without<N: Number>(all: &[N::Raw], holds: impl Fn(N) -> bool) -> Option<usize> {
+    let mut before = 0;
+    for some in all.chunks(TOGETHER) {
+        // Without a branch for each, so that several are compared at once.
+        if !some.iter().fold(true, |all, raw| all & holds(N::read(*raw))) {
+            let outside = some.iter().position(|raw| !holds(N::read(*raw)));
+            return outside.map(|at| before + at);
         }
-        None
+        before += some.len();
     }
+    None
 }
 
 /// The ordinal of the first number of which `holds`, that of all above it, too; one more than the last
@@ -128,7 +142,7 @@ fn first_where<N: Number>(holds: impl Fn(N) -> bool) -> i128 {
 }
 
 fn anomaly<N: Number>(of: &Constraint, number: N, at: usize) -> Anomaly {
-    let value = number.as_f64();
+    let value = number.value();
     let (kind, expected) = if number.is_nan() {
         let missing = of.required && of.nan;
         if missing { (Kind::Missing, Expected::Value) } else { (Kind::Nan, Expected::Number) }

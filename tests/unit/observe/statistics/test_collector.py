@@ -262,6 +262,31 @@ def test_samples_count_in_the_window_in_which_they_came(tmp_path: Path) -> None:
     assert [(one.start - NOON, one.samples) for one in kept] == [(0, 2), (60, 2)]
 
 
+def test_they_are_not_gathered_beyond_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows of a second, as short as the samples are gathered: each has its own."""
+    world = World(tmp_path, view(MATRIX, tmp_path), window_s=1)
+    collector, mailbox = world.made.collector, world.made._mailbox
+    monkeypatch.setattr(collector, "_gather_s", 1.0)
+    gather = mailbox.gather
+
+    def until_then(most: int, timeout: float) -> list[Any]:
+        """One more comes each tenth of a second meanwhile."""
+        for _ in range(round(timeout * 10)):
+            world.clock.now += 0.1
+            mailbox.put([sample([[1, 2]])])
+        return gather(most, 0.0)
+
+    monkeypatch.setattr(mailbox, "gather", until_then)
+    for _ in range(9):
+        world.take(sample([[1, 2]]))
+        world.clock.now += 0.05
+    kept = collector.read(("m", 1), lambda page: page.series.closed("minute"))
+    assert [one.start - NOON for one in kept] == [0, 1, 2, 3]
+    assert all(10 <= one.samples <= 12 for one in kept)
+
+
 def test_everything_is_written_before_anything_is_checked_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +360,23 @@ def test_a_baseline_that_lies_is_told_of_once_and_is_none(tmp_path: Path) -> Non
     assert [one["event"] for one in told] == ["statistics_reference_unreadable"]
     assert told[0]["what"] == "baseline"
     assert world.made.collector.baseline(("m", 1)) is None
+
+
+def test_a_schema_that_is_broken_when_it_is_edited_leaves_the_one_before(tmp_path: Path) -> None:
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text(RANGES)
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    world.take(sample([[1, 2]] * 50))
+    world.after(60)
+    schema.write_text("feature {")
+    with capture_logs() as told:
+        for _ in range(2):
+            world.take(sample([[99, 2]] * 50))
+            world.after(60)
+    unreadable, *anomalies = [one for one in told if one["event"] != "feature_anomalies_over"]
+    assert unreadable["event"] == "statistics_reference_unreadable"
+    assert unreadable["effect"] == "what it said before holds"
+    assert "x[0]" in {one["feature"] for one in anomalies}
 
 
 def test_who_asks_for_the_baseline_is_told_it_and_writes_nothing_into_the_log(
