@@ -24,6 +24,7 @@ from tests.small_models import identity, scale, tiny, write
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 FEW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
 BOTH = "version_policy: { latest: { num_versions: 2 } }"
+APART = 'parameters { key: "isolation" value { string_value: "process" } }'
 SCHEMA = """
 feature { name: "x[0]" type: FLOAT float_domain { min: -4 max: 4 } }
 feature { name: "x[1]" type: FLOAT }
@@ -59,6 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     for number in (1, 2):
         write(repository, "tiny", tiny(), number, config=BOTH)
     write(repository, "odd name <b>", identity("BYTES"))
+    write(repository, "apart", tiny(), config=APART)
     (repository / "broken" / "1").mkdir(parents=True)
     (repository / "broken" / "1" / "model.onnx").write_bytes(b"no model")
     one = Gateway(
@@ -275,13 +277,39 @@ def test_curves_are_drawn_and_without_the_library_told_in_tables(
         lambda: asked(served, "/api/v1/curves?model=tiny").json()["curves"], 15, "a step is over"
     )
     browser.open(page(served, "#/models/tiny"))
-    browser.until(lambda: len(browser.all(".chart canvas")) == 5, "five charts are drawn")
+    browser.until(lambda: len(browser.all(".chart canvas")) == 6, "six charts are drawn")
     browser.shows("Requests a second as a table")
+    browser.shows("Memory of version 1, 2: an estimate")
     browser.script("globalThis.uPlot = undefined; location.hash = '#/rollouts'")
     browser.shows("Rollouts", "h1")
     browser.script("location.hash = '#/models/tiny'")
     browser.shows("built without the chart library")
     browser.shows("Requests a second, the newest first")
+    browser.shows("Memory, the newest first")
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_memory_of_who_nobody_asks_is_drawn_and_of_a_process_measured(
+    served: Gateway, browser: Browser
+) -> None:
+    wait_until(
+        lambda: asked(served, "/api/v1/curves?model=apart").json()["memory"], 15, "a step is over"
+    )
+    (own,) = asked(served, "/api/v1/curves?model=apart&version=1").json()["memory"]
+    assert own["measured"]
+    # More than Python and onnxruntime alone, and no more than a process of a small model takes.
+    assert 1 << 20 < own["bytes"][-1] < 1 << 30
+    (guess,) = asked(served, "/api/v1/curves?model=tiny&version=2").json()["memory"]
+    assert not guess["measured"]
+    versions = asked(served, "/api/v1/models/tiny").json()["versions"]
+    assert guess["bytes"] == [versions[1]["memory_bytes"]]
+    assert asked(served, "/api/v1/curves?model=tiny&version=3").json()["memory"] == []
+    browser.open(page(served, "#/models/apart"))
+    browser.shows("Nobody asked this model in the last hour.")
+    browser.until(lambda: len(browser.all(".chart canvas")) == 1, "its memory is drawn")
+    browser.shows("Memory as a table")
+    assert "an estimate" not in browser.text()
     assert browser.said() == []
 
 

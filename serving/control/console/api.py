@@ -20,6 +20,7 @@ from serving.control.rollouts import rollout_json
 from serving.control.selection import Selection, select
 from serving.models.model_state import ModelState
 from serving.models.views import Changes, ModelView
+from serving.observe.curves import levels
 from serving.observe.curves.keeper import Curves
 from serving.observe.curves.ring import SPANS, columns
 from serving.observe.figures import Key
@@ -83,7 +84,7 @@ class ConsoleApi:
             ),
             Operation(
                 *("GET", "/api/v1/curves", "curves"),
-                "What a model's versions did in the last hour or day, step by step",
+                "What a model's versions did, and what they took, in the last hour or day, step by step",
                 self._curves_of,
                 {200: forms.CurvesAnswer},
                 query=forms.CurvesQuery,
@@ -143,11 +144,9 @@ class ConsoleApi:
         """Raises ServingError for a model that nobody knows."""
         span = SPANS[asked.span]
         found = self._curves.of(asked.model, span)
-        if not found:
+        memory = self._curves.memory_of(asked.model, span)
+        if not found and not memory:
             self._check_model(asked.model)
-        if asked.version is not None:
-            found = {asked.version: found[asked.version]} if asked.version in found else {}
-        newest = sorted(found)[-forms.MOST_CURVES :]
         return JSONResponse(
             {
                 "model": asked.model,
@@ -155,7 +154,16 @@ class ConsoleApi:
                 "step_s": span.step_s,
                 "end": time.time(),
                 "curves": [
-                    {"version": version, **columns(found[version], span)} for version in newest
+                    {"version": version, **columns(found[version], span)}
+                    for version in _chosen(found, asked.version)
+                ],
+                "memory": [
+                    {
+                        "version": version,
+                        "measured": memory[version].measured,
+                        **levels.columns(memory[version].changes, span),
+                    }
+                    for version in _chosen(memory, asked.version)
                 ],
             }
         )
@@ -185,6 +193,13 @@ class ConsoleApi:
 
     def _rollout_json(self, rollout: Rollout) -> dict[str, Any]:
         return rollout_json(rollout, self._rollouts.rules_of(rollout.model))
+
+
+def _chosen(versions: Collection[int], one: int | None) -> list[int]:
+    """The newest, or the one that was asked for."""
+    if one is not None:
+        return [one] if one in versions else []
+    return sorted(versions)[-forms.MOST_CURVES :]
 
 
 class _Followed(StreamingResponse):

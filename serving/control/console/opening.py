@@ -10,6 +10,7 @@ from serving.control.console.pages import Pages
 from serving.control.console.predictions import Predictions
 from serving.models.views import Changes, ModelView
 from serving.observe.curves.keeper import Curves, Figures
+from serving.observe.curves.memory import MemoryCurves
 from serving.observe.recent_errors import RecentErrors
 from serving.operations import Operation
 from serving.settings import Settings
@@ -34,7 +35,8 @@ class Console:
         *,
         has_statistics: bool = False,
     ) -> None:
-        self._curves = Curves(source, settings.console.curve_versions)
+        most = settings.console.curve_versions
+        self._curves = Curves(source, most, memory=MemoryCurves(models.views, most))
         self._errors = RecentErrors(lambda name: models.view(name) is not None)
         self.pages = Pages() if settings.console.enabled else None
         self._api = ConsoleApi(

@@ -58,6 +58,7 @@ export class Model {
       this.timer = null;
       this.look();
       this.lookHistory();
+      this.lookCurves();
     }, 500);
   }
 
