@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import __version__
-from serving.control.api import name_of
 from serving.control.console import forms, overview
 from serving.control.console.stream import Listener, Stream
+from serving.control.naming import Models, known, name_of
 from serving.control.rollouts import rollout_json
 from serving.control.selection import Selection, select
 from serving.models.model_state import ModelState
@@ -26,17 +26,12 @@ from serving.observe.curves.ring import SPANS, columns
 from serving.observe.figures import Key
 from serving.observe.recent_errors import RecentErrors
 from serving.operations import Operation
-from serving.protocols.views import unknown_model
 from serving.queries import query_of
 from serving.rollout.canary import Rollout
 from serving.rollout.rules import Rules
 
 # Rollouts that one event tells of.
 _MOST_ROLLOUTS = 50
-
-
-class Models(Protocol):
-    def views(self) -> Sequence[ModelView]: ...
 
 
 class Rollouts(Protocol):
@@ -84,7 +79,7 @@ class ConsoleApi:
             ),
             Operation(
                 *("GET", "/api/v1/curves", "curves"),
-                "What a model's versions did, and what they took, in the last hour or day, step by step",
+                "What a model's versions did and took in the last hour or day, step by step",
                 self._curves_of,
                 {200: forms.CurvesAnswer},
                 query=forms.CurvesQuery,
@@ -138,16 +133,17 @@ class ConsoleApi:
 
     async def _curves_of(self, request: Request) -> Response:
         asked = query_of(request, forms.CurvesQuery)
-        return await run_in_threadpool(self._curves_json, asked)
+        answer, is_empty = await run_in_threadpool(self._curves_answer, asked)
+        if is_empty:
+            await known(asked.model, self._models)
+        return answer
 
-    def _curves_json(self, asked: forms.CurvesQuery) -> Response:
-        """Raises ServingError for a model that nobody knows."""
+    def _curves_answer(self, asked: forms.CurvesQuery) -> tuple[Response, bool]:
+        """And whether nothing is known of the model's past."""
         span = SPANS[asked.span]
         found = self._curves.of(asked.model, span)
         memory = self._curves.memory_of(asked.model, span)
-        if not found and not memory:
-            self._check_model(asked.model)
-        return JSONResponse(
+        answer = JSONResponse(
             {
                 "model": asked.model,
                 "span": span.name,
@@ -167,19 +163,14 @@ class ConsoleApi:
                 ],
             }
         )
+        return answer, not found and not memory
 
     async def _errors_of(self, request: Request) -> Response:
         name = name_of(request)
         found = [asdict(one) for one in self._errors.of(name)]
         if not found:
-            await run_in_threadpool(self._check_model, name)
+            await known(name, self._models)
         return JSONResponse({"name": name, "errors": found})
-
-    def _check_model(self, name: str) -> None:
-        """Raises ServingError for one that nobody knows."""
-        views = self._models.views()
-        if all(view.name != name for view in views):
-            raise unknown_model(name, views)
 
     async def _stream(self, request: Request) -> Response:
         asked = query_of(request, forms.StreamQuery)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from serving.control.console.api import ConsoleApi, Models, Rollouts
+from serving.control.console.api import ConsoleApi, Rollouts
 from serving.control.console.pages import Pages
 from serving.control.console.predictions import Predictions
+from serving.control.naming import Models
 from serving.models.views import Changes, ModelView
 from serving.observe.curves.keeper import Curves, Figures
 from serving.observe.curves.memory import MemoryCurves

@@ -43,8 +43,9 @@ class MemoryCurve:
 
 
 class MemoryCurves:
-    """Of ``most`` versions; one that is new takes the place of one that is gone. ``views``: of all models; ``measure``: the
-    bytes that a process has taken for itself, 0 where it is gone. Read from any thread."""
+    """Of ``most`` versions; one that is new takes the place of one that is gone. ``views``: of all
+    models; ``measure``: the bytes that a process has taken for itself, 0 where it is gone. Read
+    from any thread."""
 
     def __init__(
         self,

@@ -57,6 +57,10 @@ class StatisticsInfo(Form):
     start: float | None = Field(description="Seconds since the epoch; None of a baseline.")
     end: float | None = Field(description="The same.")
     samples: int | None = Field(description="Requests that it was made of; None of a baseline.")
+    labels: dict[str, dict[str, str]] = Field(
+        description="What classes are called, by the file of labels in the model's configuration:"
+        " feature -> top value -> its label. Nothing of a baseline, and of values without one."
+    )
     datasets: list[dict[str, Any]]
 
 
@@ -129,7 +133,8 @@ async def _statistics(statistics: Statistics | None, request: Request) -> Respon
 def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -> str:
     if asked.window == "baseline":
         message = _baseline(statistics, key)
-        return _joined({"window": "baseline", "start": None, "end": None, "samples": None}, message)
+        times = {"start": None, "end": None, "samples": None}
+        return _joined({"window": "baseline", **times, "labels": {}}, message)
     span = None if asked.window == "live" else Span(asked.window)
     found = statistics.collector.read(key, partial(_window, span, asked.at))
     if found is None:
@@ -137,9 +142,8 @@ def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -
             raise ServingError(ErrorCode.NOT_FOUND, _NO_WINDOW)
         raise _unknown(statistics, key)
     message, start, end, samples = found
-    return _joined(
-        {"window": asked.window, "start": start, "end": end, "samples": samples}, message
-    )
+    head = {"window": asked.window, "start": start, "end": end, "samples": samples}
+    return _joined({**head, "labels": statistics.labels(key, message)}, message)
 
 
 def _baseline(statistics: Statistics, key: Key) -> Any:

@@ -18,6 +18,8 @@ const COLOURS = {
   dark: ["#7db7ff", "#ffab70", "#6fd18c", "#d3a4f5", "#e5c454", "#ff94c2", "#6fd3e3", "#c2cad3"],
 };
 const HEIGHT = 170;
+// Between two lines of bytes.
+const POWERS = Array.from({ length: 48 }, (_, place) => 2 ** place);
 const SHOWN_ROWS = 30;
 // Of a chart, while there is little to draw.
 const FEWEST_STEPS = 60;
@@ -148,11 +150,12 @@ function options({ fields, of, shown = number }, found) {
     points: { size: 4 },
     value: (_, value) => shown(value),
   })));
+  const amounts = shown === number ? { size: 55 } : { size: 75, incrs: POWERS };
   const axis = { stroke: quiet, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
   return {
     height: HEIGHT,
     series: [{ label: "at", value: (_, at) => when(at) }, ...series],
-    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: shown === number ? 55 : 75, values: (_, ticks) => ticks.map((one) => shown(one)) }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, ...amounts, values: (_, ticks) => ticks.map((one) => (one ? shown(one) : "0")) }],
     scales: { y: { range: (_, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
     cursor: { drag: { x: false, y: false } },
   };
