@@ -174,7 +174,8 @@ class Gateway:
         self.manager.on_change(lambda changes: self._remote.note(_ready(changes)))
         core = self.server
         self.rollouts = Rollouts(
-            settings.canary, self.manager, state.own, core.figures, core.count_outputs
+            *(settings.canary, self.manager, state.own, core.figures, core.count_outputs),
+            statistics=self.statistics,
         )
         self.write_back = open_write_back(
             settings, self._remote.mlflow, state.own, self.manager, self.rollouts

@@ -97,17 +97,19 @@ class StateDir:
                 self._root is not None and self._file(self._root, name).exists()
             )
 
-    def write(self, name: str, document: Any) -> bool:
+    def write(self, name: str, document: Any, *, hold: bool = True) -> bool:
         """Replace the document (anything JSON can carry); whether it will outlive the process.
 
-        What is too large is refused like a disk that is full.
+        What is too large is refused like a disk that is full. What is refused is held in memory,
+        unless ``hold`` is False: then what was written before is as it was.
         """
         with self._lock:
             try:
                 self._put(name, document)
             except OSError as error:
-                self._unwritten[name] = document
-                self._may_heal[name] = not isinstance(error, _TooLargeError)
+                if hold:
+                    self._unwritten[name] = document
+                    self._may_heal[name] = not isinstance(error, _TooLargeError)
                 self._say(error)
                 return False
             self._catch_up()
@@ -118,7 +120,8 @@ class StateDir:
             raise OSError("there is no directory for it")
         if not self._is_ours:
             raise OSError("it is another gateway's")
-        text = json.dumps(document, ensure_ascii=False).encode()
+        # Half of a pair, which no UTF-8 is, stays an escape of JSON's.
+        text = json.dumps(document, ensure_ascii=False).encode(errors="backslashreplace")
         if len(text) > MAX_BYTES:
             raise _TooLargeError(f"it has more than {MAX_BYTES} bytes")
         _replace(self.path, self._file(self._root, name), text)

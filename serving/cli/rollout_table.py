@@ -60,8 +60,9 @@ def _answers(answers: dict[str, Any]) -> str:
 def _drift(drift: dict[str, Any]) -> str:
     if drift["apart"] is None:
         return f"too few to compare: {drift['answers']} of {drift['needed']} answers of each"
+    feature = f"{clean(drift['feature'])} is " if drift.get("feature") else ""
     return (
-        f"{drift['apart']:.3f} apart, of which {drift['chance']:.3f} may be chance;"
+        f"{feature}{drift['apart']:.3f} apart, of which {drift['chance']:.3f} may be chance;"
         f" {drift['allowed']:g} is allowed"
     )
 

@@ -71,14 +71,17 @@ class AnswersInfo(Form):
 
 
 class DriftInfo(Form):
-    """How far the distributions of both versions' outputs are apart in this step, at the last look;
-    null before there are answers enough."""
+    """How far both versions' distributions are apart in this step, at the last look; null before
+    there are answers enough."""
 
     allowed: float = Field(description="How far they may be, 0 to 1.")
     apart: float | None
     chance: float | None = Field(description="How much of that chance may have made.")
     answers: int = Field(description="Independent answers of the version that has fewer.")
     needed: int = Field(description="How many of each it takes.")
+    feature: str | None = Field(
+        description="Of `inputs` and `outputs` the feature that is surely farthest; null of others."
+    )
 
 
 class RolloutInfo(Form):
@@ -103,7 +106,8 @@ class RolloutInfo(Form):
     started: float = Field(description="Seconds since the epoch.")
     changed: float = Field(description="Since when it is in this phase and step.")
     drift: dict[str, DriftInfo] = Field(
-        description="By what is compared, `classes` and `scores`, where the rules say so."
+        description="By what is compared, `classes`, `scores`, `inputs` and `outputs`, where the"
+        " rules say so."
     )
     canary: AnswersInfo
     base_answers: AnswersInfo

@@ -22,9 +22,11 @@ from serving.delivery.requested import Start, Verb
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import SUPERSEDED
 from serving.operations import Operation
+from serving.rollout import features
 from serving.rollout.canary import Rollout
 from serving.rollout.drift import Compared, Drift, thresholds
 from serving.rollout.evidence import missing
+from serving.rollout.features import Features
 from serving.rollout.figures import Answers
 from serving.rollout.rules import Rules
 
@@ -203,5 +205,22 @@ def _drift_json(drift: Drift, rules: Rules) -> dict[str, Any]:
             "chance": None if last is None else min(1.0, last.chance),
             "answers": int(found.worth),
             "needed": rules.drift_count,
+            "feature": None,
+        }
+    return told | _features_json(drift.features, rules)
+
+
+def _features_json(found: Features, rules: Rules) -> dict[str, Any]:
+    """Of what statistics are compared of."""
+    told: dict[str, Any] = {}
+    for name, most in features.thresholds(rules).items():
+        one = (found.last.farthest or {}).get(name) if found.last is not None else None
+        told[name] = {
+            "allowed": most,
+            "apart": None if one is None else one.distance,
+            "chance": None if one is None else one.distance - one.sure,
+            "answers": found.now.requests,
+            "needed": rules.drift_count,
+            "feature": None if one is None else one.feature,
         }
     return told

@@ -11,6 +11,7 @@ from typing import Protocol
 from serving import _core
 from serving.delivery import facts, requested
 from serving.delivery.counting import Counting
+from serving.delivery.features import FeatureLooks, StepStatistics
 from serving.delivery.keeping import Keeping
 from serving.delivery.measures import Key, answers_of
 from serving.delivery.orphans import orphaned
@@ -64,8 +65,8 @@ class Rollouts:
     """The last rollout of each model. Safe from any thread.
 
     ``figures``: of the versions that are named; ``count_outputs``: of these and no others, of the
-    second ones how outputs are distributed, too. ``mono`` and ``wall`` are for tests: monotonic
-    and epoch seconds.
+    second ones how outputs are distributed, too. ``statistics`` None: they are off. ``mono`` and
+    ``wall`` are for tests: monotonic and epoch seconds.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Rollouts:
         state: StateDir,
         figures: Callable[[list[Key]], _core.Figures],
         count_outputs: Callable[[list[Key], list[Key]], None],
+        statistics: StepStatistics | None = None,
         *,
         mono: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._settings, self._models = settings, models
         self._figures, self._counting = figures, Counting(count_outputs)
+        self._looks = FeatureLooks(statistics)
         self._mono, self._wall = mono, wall
         self._telling = Telling()
         self.outcomes = self._telling.outcomes
@@ -196,6 +199,7 @@ class Rollouts:
         under_way = [one for one in self._rollouts.values() if one.under_way]
         judged = [one for one in under_way if one.phase in _JUDGED]
         self._counting.count(judged, self.rules_of)
+        self._looks.follow(judged, self.rules_of)
         now = answers_of(self._figures(keys_of(judged))) if judged else {}
         for rollout in under_way:
             self._try_turn(rollout, now)
@@ -229,6 +233,8 @@ class Rollouts:
         missing = carried.missing(rollout, view, self._mono())
         known = facts.facts_of(view, rollout, missing, carried.settled)
         rules = rules_for(self._settings_of(view))
+        if window is not None and whole:
+            window = replace(window, features=self._looks.look(rollout, rules))
         changed = canary.turn(
             rollout, known, window if whole else None, seconds, rules, self._wall()
         )

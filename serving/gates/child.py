@@ -28,6 +28,7 @@ from serving.gates.evaluating import Row, Scored
 from serving.gates.metrics import Figure
 from serving.gates.recorded import from_memory
 from serving.gates.replaying import Ran, Request
+from serving.gates.running import Running
 from serving.gates.verdict import Check
 from serving.loading.inputs import generated
 from serving.loading.inputs.generated import Feeds
@@ -38,6 +39,7 @@ from serving.model_config import plain
 from serving.model_config.labels import labels_of
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
+from serving.strict import as_text
 
 _ROOM = 64 * 1024 * 1024
 _STACK = 9 * 1024 * 1024
@@ -75,12 +77,13 @@ class _TimedError(Exception):
 
 
 class _TimedRun:
-    """Tells whose run it was that failed."""
+    """Tells whose run it was that failed, or ended the process."""
 
-    def __init__(self, version: _Version) -> None:
-        self._version = version
+    def __init__(self, version: _Version, which: str, running: Running) -> None:
+        self._version, self._which, self._running = version, which, running
 
     def __call__(self, feeds: Feeds) -> object:
+        self._running.note(self._which)
         try:
             return self._version.run(feeds)
         except (RunStoppedError, MemoryError):
@@ -122,7 +125,7 @@ class Host:
         except (LoadError, ConfigError) as error:
             return {"refused": refusals.to_plain(error)}
         except SetError as error:
-            return {"unjudged": str(error)}
+            return {"unjudged": as_text(str(error))}
         except ModuleNotFoundError as error:
             return {"unjudged": _missing(error), "missing": True}
         except MemoryError as error:
@@ -234,7 +237,13 @@ class Host:
         return found
 
     def _time(self, message: Message, fds: list[int]) -> Message:
-        del fds
+        running = Running(fds[0])
+        try:
+            return self._timed(float(message["factor"]), running)
+        finally:
+            running.close()
+
+    def _timed(self, factor: float, running: Running) -> Message:
         base, candidate = self._versions["base"], self._versions["candidate"]
         ran = self._base or []
         feeds = [
@@ -244,9 +253,10 @@ class Host:
         ]
         if not feeds:
             return {"checks": []}
-        factor = float(message["factor"])
+        of_base = _TimedRun(base, "base", running)
+        of_candidate = _TimedRun(candidate, "candidate", running)
         try:
-            check = replaying.timed(_TimedRun(base), _TimedRun(candidate), feeds, factor)
+            check = replaying.timed(of_base, of_candidate, feeds, factor)
         except _TimedError as error:
             words = classify(error.cause).message
             if error.version is base:
@@ -304,10 +314,10 @@ def _class_names(version: _Version, output: str | None) -> Sequence[str]:
 
 def _plain(row: Row) -> dict[str, Any]:
     def figures(found: Mapping[str, Figure]) -> dict[str, list[Any]]:
-        return {metric: [one.value, one.words] for metric, one in found.items()}
+        return {metric: [one.value, as_text(one.words)] for metric, one in found.items()}
 
     return {
-        "slice": row.slice,
+        "slice": as_text(row.slice),
         "examples": row.examples,
         "figures": figures(row.figures),
         "base": figures(row.base),

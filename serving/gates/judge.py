@@ -17,6 +17,7 @@ from serving.execution.isolation.parent.process import Child, ChildDiedError, Ch
 from serving.execution.isolation.shared_memory import SharedMemory
 from serving.gates.case import Case, Subject
 from serving.gates.recorded import to_memory
+from serving.gates.running import Running
 from serving.gates.said import Replayed, Timed, checks_said
 from serving.gates.thresholds import checks_of, rows_of
 from serving.gates.verdict import Check, Gate, Verdict, judged
@@ -119,6 +120,13 @@ class Judge:
         return found
 
 
+def _running() -> Running:
+    try:
+        return Running()
+    except OSError as error:
+        raise NotNowError("there is no memory to time it") from error
+
+
 def _spawned() -> Child:
     child = Child(MODULE, name="gates", niceness=NICENESS)
     log.debug("gates_process_started", pid=child.pid)
@@ -219,10 +227,16 @@ class _Trial:
         self._found.checks += checks_said(self._ask(_SAFE, "rows", which="candidate"))
 
     def _time(self, factor: float) -> None:
+        """Both run by turns in one process: it notes whose turn it is, so that none is blamed for
+        the other's end."""
+        running = _running()
         try:
-            timed = Timed.of(self._ask(_SAFE, "time", factor=factor))
+            said = self._ask(_SAFE, "time", [running.fd], running=running, factor=factor)
         except _RefusedError as error:
             self._fail(_SAFE, "runs", f"it failed while it was timed: {error}")
+        finally:
+            running.close()
+        timed = Timed.of(said)
         self._found.checks += timed.checks
         if timed.untimed:
             version = self._case.base_version
@@ -284,9 +298,15 @@ class _Trial:
         self._found.checks.append(Check(gate, name, False, words))
         raise _UnfitError
 
-    def _ask(self, gate: Gate, step: str, fds: Sequence[int] = (), **said: Any) -> Message:
+    def _ask(
+        self,
+        gate: Gate,
+        step: str,
+        fds: Sequence[int] = (),
+        running: Running | None = None,
+        **said: Any,
+    ) -> Message:
         """Raises _RefusedError, _UnfitError, _BaseDiedError, NotNowError."""
-        which = said.get("which", "candidate")
         try:
             left = self._until - self._mono()
             answer = self._child.ask({"do": step, **said}, fds, timeout=max(0.0, left))
@@ -295,6 +315,7 @@ class _Trial:
             if step == "ready" or death.words == "SIGKILL":
                 words = f"its process ended with {death.words}"
                 raise NotNowError(words, broken=step != "ready") from death
+            which = running.which if running is not None else said.get("which")
             if which == "base":
                 raise _BaseDiedError(f"the process ended with {death.words}") from death
             version = self._case.candidate.version

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from serving import _core
     from serving.validation.constraints import Constraint
 
-# Notes of a schema that are told one by one.
+# Notes of a schema that are told one by one, and characters of one: names in it are others' words.
 _MOST_TOLD = 5
+_MOST_WORDS = 300
 
 
 def checks_of(
@@ -37,11 +38,11 @@ def checks_of(
     if usual == "off" and all(mode == "off" for mode in given.features.values()):
         return [], ()
     # Messages take a while to be made, and most versions have no schema.
-    from serving.statistics.files import SCHEMA, read
+    from serving.statistics.files import SCHEMA, read, schema_in
     from serving.statistics.metadata import FormatError, Kind
     from serving.validation.constraints import compiled
 
-    path = next((one / SCHEMA for one in folders if (one / SCHEMA).exists()), None)
+    path = schema_in(folders)
     if path is None:
         # By the setting alone any model may be without one.
         asked = given.mode is not None or bool(given.features)
@@ -60,11 +61,13 @@ def checks_of(
         for name in given.features
         if name not in modes
     ]
-    checks = [
-        _for_core(one, modes[one.feature], shapes)
-        for one in found.constraints
-        if modes[one.feature] != "off" and _fits(one, datatypes) and _asks(one)
-    ]
+    checks = []
+    for one in found.constraints:
+        if modes[one.feature] != "off" and _fits(one, datatypes) and _asks(one):
+            try:
+                checks.append(_for_core(one, modes[one.feature], shapes))
+            except (ValueError, OverflowError) as error:
+                left_out.append(f"{one.feature}: {_why_senseless(error)}")
     return checks, tuple(_notes(left_out))
 
 
@@ -99,6 +102,13 @@ def _for_core(one: Constraint, mode: Mode, shapes: Mapping[str, Sequence[int]]) 
     )
 
 
+def _why_senseless(error: ValueError | OverflowError) -> str:
+    """Any number may stand in a file."""
+    if isinstance(error, OverflowError):
+        return "its shape or value_count is none that a row can have"
+    return str(error)
+
+
 def _names(signature: Signature, declared: Declared) -> dict[str, list[str]]:
     """Of the columns of a data frame that becomes the only input that must be there."""
     required = [one.name for one in signature.inputs if not one.optional]
@@ -110,6 +120,6 @@ def _names(signature: Signature, declared: Declared) -> dict[str, list[str]]:
 
 def _notes(left_out: Sequence[str]) -> Iterator[str]:
     for words in left_out[:_MOST_TOLD]:
-        yield f"not asked of requests: {words}"
+        yield f"not asked of requests: {words[:_MOST_WORDS]}"
     if len(left_out) > _MOST_TOLD:
         yield f"not asked of requests: {len(left_out) - _MOST_TOLD} more things in its schema"

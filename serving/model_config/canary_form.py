@@ -41,6 +41,8 @@ class _Keys(BaseModel):
 class DriftYaml(_Keys):
     classes: _Share | None = None
     scores: _Share | None = None
+    inputs: _Share | None = None
+    outputs: _Share | None = None
     min_answers: _Count | None = None
 
 

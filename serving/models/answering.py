@@ -121,7 +121,10 @@ class Answering:
         self, target: ModelTarget, default: int, slots: Sequence[Slot], *, alone: bool
     ) -> bool:
         model, now = target.model, self._wall()
-        known = self._comparing.note_answer(model, default, slots, now, alone=alone)
+        # What was accepted while it had a weight is not taken back by its answers.
+        known = default not in target.stays and self._comparing.note_answer(
+            model, default, slots, now, alone=alone
+        )
         taken = self._desired.note_answer(model, default, now)
         if taken and target.answered is not None:
             self._desired.note_route(model, changes.of_take_over(target, default, now))

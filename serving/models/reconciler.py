@@ -77,7 +77,7 @@ class Reconciler:
         self._stale: set[str] = set()
         self._undecided: set[str] = set()
         self._waiting, self._timers = Waiting(), Timers()
-        self._pins_before = PinsBefore()
+        self._pins_before = PinsBefore(desired, wall)
         # When it was last decided: what falls due later has its timer.
         self._decided_at = float("-inf")
         # Whether everything is to be seen anew: an error of ours met the last turn.

@@ -204,7 +204,7 @@ ROLLOUT_PROOF = Family(
 ROLLOUT_DRIFT = Family(
     "serving_rollout_drift",
     "gauge",
-    "How far the distributions of outputs were from the other version's at the last look (0 to 1).",
+    "How far what it is asked and answers was from the other version's at the last look (0 to 1).",
 )
 ROLLOUT_OVERDUE = Family(
     "serving_rollout_overdue_seconds",

@@ -50,6 +50,9 @@ def _drifts(rollouts: Rollouts) -> Iterator[Sample]:
         for of, found in (("classes", drift.classes), ("scores", drift.scores)):
             if found.last is not None:
                 yield {**labels, "of": of}, found.last.apart
+        last = drift.features.last
+        for of, far in (last.farthest or {}).items() if last is not None else ():
+            yield {**labels, "of": of}, far.distance
 
 
 def _overdue(rollouts: Rollouts) -> Iterator[Sample]:

@@ -9,7 +9,8 @@ What chance may add to a distance is bounded by W. Hoeffding, Probability inequa
 bounded random variables (JASA 58, 1963), for every class or edge of the histogram at once: an
 answer counts with as many rows or elements as it has, which may all depend on each other. It is
 looked at whenever there are twice as many as at the look before, and the look k of a rollout takes
-``1 / (k (k + 1))`` of the risk: so all looks together take no more than all of it.
+``1 / (k (k + 1))`` of the risk: so all looks together take no more than all of it. Looks at
+features by statistics (``serving.rollout.features``) are among them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
+from serving.rollout import features as by_features
+from serving.rollout.features import NO_FEATURES, Features
 from serving.rollout.figures import NO_SPREAD, Answers, Spread, Window
 from serving.rollout.rules import Rules
 
@@ -52,10 +56,12 @@ NOT_COMPARED = Compared()
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """``answers``: the canary's and the base's in this step; ``looks``: in the whole rollout."""
+    """``answers``: the canary's and the base's in this step; ``looks``: in the whole rollout.
+    ``features``: by statistics."""
 
     classes: Compared = NOT_COMPARED
     scores: Compared = NOT_COMPARED
+    features: Features = NO_FEATURES
     answers: tuple[int, int] = (0, 0)
     looks: int = 0
 
@@ -99,7 +105,8 @@ def thresholds(rules: Rules) -> dict[str, float]:
 def compared(drift: Drift, window: Window, rules: Rules, risk: float) -> Drift:
     """With another window. ``risk``: of calling what is no farther apart than it may be drift, in
     the whole rollout."""
-    found, looks = {}, drift.looks
+    found: dict[str, Any] = {}
+    looks = drift.looks
     for name in thresholds(rules):
         measure, before = _MEASURES[name], getattr(drift, name)
         now = replace(
@@ -111,11 +118,25 @@ def compared(drift: Drift, window: Window, rules: Rules, risk: float) -> Drift:
             looks += 1
             now = replace(now, last=_looked(measure, now, risk / (looks * (looks + 1))))
         found[name] = now
+    if window.features is not None:
+        found["features"] = by_features.after(drift.features, window.features)
+        looks = looks if window.features.farthest is None else _look_at_features(drift, rules)
     if not found:
         return drift
     canary, base = drift.answers
     answers = canary + window.canary.requests, base + window.base.requests
     return replace(drift, answers=answers, looks=looks, **found)
+
+
+def risk_at_features(drift: Drift, rules: Rules, risk: float) -> float:
+    """What a look at features may take of ``risk`` with the window that comes."""
+    look = _look_at_features(drift, rules)
+    return risk / (look * (look + 1))
+
+
+def _look_at_features(drift: Drift, rules: Rules) -> int:
+    """Its number: after those that the same window may bring."""
+    return drift.looks + len(thresholds(rules)) + 1
 
 
 def begun_anew(drift: Drift) -> Drift:
@@ -150,7 +171,7 @@ def drifted(drift: Drift, rules: Rules) -> str | None:
                 f" {last.chance:.3f} may be chance, and {most:g} is allowed ({last.canary} answers"
                 f" against {last.base})"
             )
-    return None
+    return by_features.drifted(drift.features, rules)
 
 
 def too_few(drift: Drift, rules: Rules) -> str | None:

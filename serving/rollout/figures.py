@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from serving.rollout.features import FeatureLook
 from serving.rollout.martingales import Counted
 
 # What an error of each kind is called to people, and the gateway's own error words for it.
@@ -185,8 +186,10 @@ NO_ANSWERS = Answers()
 @dataclass(frozen=True, slots=True)
 class Window:
     """The same stretch of time of both: the canary, and the version that answers by default.
-    ``deaths``: of processes that the canary runs in."""
+    ``deaths``: of processes that the canary runs in. ``features``: what statistics knew of both at
+    its end, None where nobody asks them."""
 
     canary: Answers = NO_ANSWERS
     base: Answers = NO_ANSWERS
     deaths: int = 0
+    features: FeatureLook | None = None

@@ -15,6 +15,7 @@ from enum import Enum
 
 from serving.rollout import drift
 from serving.rollout import evidence as found
+from serving.rollout import features as by_features
 from serving.rollout.evidence import ANY, Evidence
 from serving.rollout.figures import KINDS
 from serving.rollout.martingales import Counted
@@ -128,6 +129,9 @@ def _waits(evidence: Evidence, rules: Rules, progress: Progress) -> str | None:
     few_outputs = drift.too_few(evidence.drift, rules)
     if few_outputs is not None:
         return f"waits for traffic: {few_outputs}"
+    features = by_features.waits(evidence.drift.features, rules)
+    if features is not None:
+        return features
     missing = found.missing(evidence, rules)
     if progress.is_last and missing > 0:
         return (

@@ -34,6 +34,11 @@ class Split:
         """Those that have to be loaded for it."""
         return frozenset((*self.weights, *self.shadows))
 
+    @property
+    def weighted(self) -> frozenset[int]:
+        """Those that have a part of the requests."""
+        return frozenset(version for version, weight in self.weights.items() if weight)
+
     def changed(
         self,
         weights: Mapping[int, int] | None,

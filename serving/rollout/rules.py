@@ -21,7 +21,8 @@ class Rules:
     requests. ``all_fail``: so many requests in a row that all fail end it at once. ``nonfinite``:
     whether answers with NaN or infinity count. ``drift_classes``, ``drift_scores``: how far the
     distributions of outputs may be apart, 0 to 1, 0: as far as they like; compared once those of
-    each are worth ``drift_count`` independent answers.
+    each are worth ``drift_count`` independent answers. ``drift_inputs``, ``drift_outputs``: the
+    same of each feature by statistics, once those are made of as many requests.
     """
 
     confidence: float = 0.995
@@ -37,6 +38,8 @@ class Rules:
     nonfinite: bool = True
     drift_classes: float = 0.0
     drift_scores: float = 0.0
+    drift_inputs: float = 0.0
+    drift_outputs: float = 0.0
     drift_count: int = 500
 
     @property
@@ -45,7 +48,13 @@ class Rules:
 
     @property
     def watches_drift(self) -> bool:
+        """By what the core counts of outputs."""
         return self.drift_classes > 0 or self.drift_scores > 0
+
+    @property
+    def watches_features(self) -> bool:
+        """By statistics."""
+        return self.drift_inputs > 0 or self.drift_outputs > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,8 @@ def rules_of(settings: CanarySettings) -> Rules:
         nonfinite=settings.nonfinite,
         drift_classes=settings.drift.classes,
         drift_scores=settings.drift.scores,
+        drift_inputs=settings.drift.inputs,
+        drift_outputs=settings.drift.outputs,
         drift_count=settings.drift.min_answers,
     )
 

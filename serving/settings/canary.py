@@ -49,11 +49,25 @@ class DriftSettings(Section):
         description="The same for scores: the largest difference of their cumulative distributions"
         " (Kolmogorov's distance), over a fixed histogram; 0: not looked at.",
     )
+    inputs: Share = Field(
+        default=0.0,
+        description="How far any feature of what a new version is asked may be from what the one"
+        " before is asked, by statistics (`statistics.enabled`): TFX's distances, 0 to 1; 0: not"
+        " looked at.",
+    )
+    outputs: Share = Field(
+        default=0.0,
+        description="The same for each feature of what they answer.",
+    )
     min_answers: Count = Field(
         default=500,
-        description="Answers of each version in a step, before distributions are compared; the"
-        " next step waits for them.",
+        description="Answers of each version in a step, of features those that statistics were made"
+        " of, before distributions are compared; the next step waits for them.",
     )
+
+    @property
+    def by_statistics(self) -> bool:
+        return self.inputs > 0 or self.outputs > 0
 
 
 class CanarySettings(Section):

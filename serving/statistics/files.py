@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def read(path: Path, kind: Kind) -> Any:
     try:
         data = read_file(path, most)
     except FileNotFoundError:
-        raise FormatError("there is no such file") from None
+        nothing = "it is a link to nothing" if path.is_symlink() else "there is no such file"
+        raise FormatError(nothing) from None
     except TooLargeError:
         raise FormatError(f"it has more than {most:,} bytes") from None
     except OSError as error:
@@ -44,6 +46,12 @@ def write(path: Path, message: Any) -> None:
         beside.unlink(missing_ok=True)
 
 
+def schema_in(folders: Iterable[Path]) -> Path | None:
+    """The schema of the first folder that has one, or anything by its name: a link to nothing had
+    better be told than taken for no schema."""
+    return next((one / SCHEMA for one in folders if os.path.lexists(one / SCHEMA)), None)
+
+
 def schema_of(version_folder: Path) -> Any | None:
     """The schema of a version's folder, or of the model's above it; None where there is neither.
     Raises FormatError, which says which of the two it is about."""
@@ -51,9 +59,9 @@ def schema_of(version_folder: Path) -> Any | None:
         (version_folder, "the version's"),
         (version_folder.parent, "the model's"),
     ):
-        if (folder / SCHEMA).exists():
+        if path := schema_in([folder]):
             try:
-                return read(folder / SCHEMA, Kind.SCHEMA)
+                return read(path, Kind.SCHEMA)
             except FormatError as error:
                 raise FormatError(f"{whose} {SCHEMA}: {error}") from None
     return None

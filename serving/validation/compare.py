@@ -10,7 +10,7 @@ from serving.validation import measures
 from serving.validation.counts import CHANCE
 from serving.validation.measures import Distance, Measure
 from serving.validation.schemas import SchemaView
-from serving.validation.views import QUANTILES, STANDARD, DatasetView, FeatureView
+from serving.validation.views import QUANTILES, STANDARD, DatasetView, FeatureView, Path
 
 # HistogramSelection.Type
 _BY_QUANTILES = 1
@@ -42,13 +42,17 @@ class Comparison:
     """One measure of one feature. ``samples``, ``control_samples``: examples that have the feature,
     here and where it is compared with."""
 
-    name: str
+    path: Path
     kind: Kind
     distance: Distance
     threshold: float | None
     samples: int
     control_samples: int
     finding: Finding
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)
 
     @property
     def high(self) -> bool:
@@ -188,4 +192,4 @@ def _comparison(
     finding: Finding,
 ) -> Comparison:
     samples, others = int(view.present), int(control.present)
-    return Comparison(view.name, kind, distance, threshold, samples, others, finding)
+    return Comparison(view.path, kind, distance, threshold, samples, others, finding)

@@ -17,7 +17,7 @@ _TYPES = {
     Measure.ABSOLUTE: "COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH",
     Measure.JENSEN_SHANNON: "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH",
 }
-_MEASURED = {
+MEASURED = {
     Measure.L_INFTY: "L-infinity distance",
     Measure.ABSOLUTE: "normalized absolute difference",
     Measure.JENSEN_SHANNON: "Jensen-Shannon divergence",
@@ -94,7 +94,7 @@ def high(comparison: Comparison) -> Anomaly:
     """What is told of one that is above its threshold."""
     measure, against = comparison.distance.measure, _AGAINST[comparison.kind]
     words = (
-        f"The {_MEASURED[measure]} from {against} is {comparison.distance.value:.4g}, above"
+        f"The {MEASURED[measure]} from {against} is {comparison.distance.value:.4g}, above"
         f" {comparison.threshold:.4g} ({comparison.samples} examples here,"
         f" {comparison.control_samples} there)."
     )

@@ -194,7 +194,7 @@ def _total(view: FeatureView) -> float:
 def _examples(view: FeatureView) -> float:
     """Values of one example go together: there is no more to go by than there are examples."""
     total = _total(view)
-    return min(view.present or total, total) or view.present
+    return (min(view.present or total, total) or view.present) * view.worth
 
 
 def _shares(view: FeatureView, values: list[str]) -> distances.Floats:

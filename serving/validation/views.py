@@ -59,12 +59,13 @@ Path = tuple[str, ...]
 class FeatureView:
     """``path``: its steps, one for a feature that is in no other. ``message``: its
     FeatureNameStatistics. ``output``: it is what a version answered. ``examples``: of its own
-    dataset, where several are one."""
+    dataset, where several are one. ``worth``: as how many independent ones an example counts."""
 
     path: Path
     message: Any
     output: bool = False
     examples: int | None = None
+    worth: float = 1.0
 
     @property
     def name(self) -> str:

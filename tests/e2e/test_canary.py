@@ -195,3 +195,80 @@ def test_a_good_one_is_promoted_step_by_step(start: Any) -> None:
     assert [(one["model"], one["share"]) for one in listed] == [("m", 100)]
     assert "promoted, 100 %" in command(gateway, "status", "--watch")
     assert gateway.metric("serving_rollout_ended_total", model="m", outcome="promoted") == 1
+
+
+def test_one_whose_outputs_drift_by_statistics_is_rolled_back_and_a_good_one_promoted(
+    start_gateway: Any, repository: Any
+) -> None:
+    """By what the statistics of both versions say, feature by feature, of real requests."""
+    pytest.importorskip("datasketches")
+    write(repository, "m", scale(1), 1)
+    words = "canary: {drift: {inputs: 0.3, outputs: 0.3, min_answers: 60}}"
+    (repository / "m" / "model.yaml").write_text(words)
+    settings = {"window_s": "0.3", "errors_tolerated": "0.3", "min_requests": "5"}
+    gateway: Gateway = start_gateway(
+        repository,
+        {f"canary.{key}": value for key, value in settings.items()}
+        | {"statistics.samples_per_second": "0"},
+    )
+    command(gateway, "weights", "m", "1=100")
+    # The second column of what version 2 answers lies elsewhere.
+    write(repository, "m", moved(1, 3), 2)
+    wait_until(lambda: len(versions(gateway)) == 2, 20, "version 2 is there")
+    with drawing(gateway) as users:
+        command(gateway, "start", "m", "2", "--steps", "40,100", "--every", "1h")
+        ended = wait_ended(gateway, "rolled back")
+        told = "its outputs are distributed otherwise: feature 'Y[1]' is "
+        assert ended["reason"].startswith(told), ended
+        assert ended["drift"]["outputs"]["feature"] == "Y[1]"
+        assert ended["drift"]["inputs"]["apart"] == ended["drift"]["inputs"]["chance"]
+        assert "outputs: Y[1] is " in command(gateway, "status", "m")
+        write(repository, "m", moved(1, 0), 3)
+        loaded = lambda: 3 in {int(one["version"]) for one in versions(gateway)}  # noqa: E731 - one use
+        wait_until(loaded, 20, "version 3 is there")
+        before = users.versions["3"]
+        command(gateway, "start", "m", "3", "--steps", "60,100", "--every", "0s")
+        ended = wait_ended(gateway, "promoted")
+        # The step waited for them.
+        assert users.versions["3"] - before >= 60
+        assert {one["needed"] for one in ended["drift"].values()} == {60}
+    assert users.failures == []
+
+
+def moved(factor: float, by: float) -> onnx.ModelProto:
+    """``Y = X * factor + (0, by)``."""
+    nodes = [
+        helper.make_node("Mul", ["X", "factor"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "by"], ["Y"]),
+    ]
+    values = [_value(name, "FP32", ["n", 2]) for name in ("X", "Y")]
+    constants = [
+        _constant("factor", np.array([factor], np.float32)),
+        _constant("by", np.array([0, by], np.float32)),
+    ]
+    return _model(nodes, values[:1], values[1:], constants)
+
+
+@contextmanager
+def drawing(gateway: Gateway) -> Iterator[Users]:
+    """Users whose rows are drawn."""
+    with DrawingUsers(gateway, "m", {}) as users:
+        wait_until(lambda: users.versions["1"] >= 20, 20, "users are answered")
+        yield users
+
+
+class DrawingUsers(Users):
+    def _by_http(self) -> None:
+        """All of them ask over gRPC."""
+
+    def _by_grpc(self) -> None:
+        dice = np.random.default_rng(1)
+        with channel(self._gateway) as one:
+            infer = stub(one).ModelInfer
+            while not self._stop.wait(0.002):
+                rows = {"X": dice.normal(0, 1, (1, 2)).astype(np.float32)}
+                try:
+                    answer = infer(oip.grpc_request(self._model, rows), timeout=20)
+                    self.versions[answer.model_version] += 1
+                except Exception as error:  # noqa: BLE001 - whatever it is, a user would see it
+                    self.failures.append(error)

@@ -712,6 +712,45 @@ def test_differences_of_a_shadow_are_shown_and_what_is_redacted_is_not(
 
 
 @pytest.mark.browser
+def test_what_models_and_files_make_up_does_not_hold_the_page_up(
+    served: Gateway, browser: Browser
+) -> None:
+    """An answer of half an open bracket and spaces once took a pattern for ever, and its spaces
+    were gone; more buckets than a call has arguments were an error."""
+    browser.open(page(served))
+    shown, same, drawn = browser.driver.execute_async_script(
+        """const done = arguments[0];
+        const files = ["./console/try.js", "./console/drawing.js"];
+        Promise.all(files.map((one) => import(one))).then(([{ pretty }, { histogram }]) => {
+          const text = `[${" ".repeat(100000)}{`;
+          const answer = { list: [1, "[  x  ]", null], text, none: [], deep: [{ a: {} }] };
+          const shown = pretty(JSON.stringify(answer));
+          const same = JSON.stringify(JSON.parse(shown)) === JSON.stringify(answer);
+          const bucket = (_, at) => ({ low: at, high: at + 1, share: 1 });
+          const many = Array.from({ length: 200000 }, bucket);
+          const [none, some] = [histogram(many, null, "x"), histogram(many.slice(0, 2), many, "x")];
+          const drawn = [none.textContent, some.querySelectorAll("rect").length];
+          done([shown.replace(text, "TEXT"), same, drawn]);
+        }, (error) => done([String(error), null, null]));"""
+    )
+    assert shown.splitlines() == [
+        "{",
+        '  "list": [1, "[  x  ]", null],',
+        '  "text": "TEXT",',
+        '  "none": [],',
+        '  "deep": [',
+        "    {",
+        '      "a": {}',
+        "    }",
+        "  ]",
+        "}",
+    ]
+    assert same
+    assert drawn == ["200,000 buckets are too many to draw.", 2]
+    assert browser.said() == []
+
+
+@pytest.mark.browser
 def test_where_statistics_are_off_the_page_says_so(
     start_gateway: Any, repository: Path, browser: Browser
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from serving.statistics.forms import parse
-from serving.statistics.metadata import Form, Kind
+from serving.statistics.metadata import Form, Kind, messages
 from tests import small_models
 from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
@@ -64,6 +66,15 @@ def counted(gateway: Gateway, samples: int) -> None:
         return gateway.metric("serving_statistics_samples_total") == samples
 
     wait_until(is_there, 20, f"{samples} samples counted")
+
+
+def wide_baseline(buckets: int) -> bytes:
+    made = messages.DatasetFeatureStatisticsList()
+    feature = made.datasets.add(num_examples=1).features.add(name="x[0]", type=1)
+    histogram = feature.num_stats.histograms.add()
+    for at in range(buckets):
+        histogram.buckets.add(low_value=at, high_value=at + 1, sample_count=1)
+    return bytes(made.SerializeToString())
 
 
 def repository_of(folder: Path, schema: str = "") -> Path:
@@ -132,6 +143,28 @@ def test_what_is_not_there_and_what_is_off_is_said(
     answer = off.get(path("statistics"), port=off.admin_port)
     assert answer.status == 503
     assert "statistics are off" in answer.json()["error"]
+
+
+def test_baselines_without_end_are_read_by_two_at_a_time_and_not_told(
+    start_gateway: StartGateway, repository: Path
+) -> None:
+    """Many clients that ask and take nothing cost what two of them do."""
+    small_models.write(repository, "tiny", small_models.tiny())
+    file, baseline = repository / "tiny" / "1" / "baseline.pb", wide_baseline(150_000)
+    file.write_bytes(baseline)
+    gateway = start_gateway(repository)
+    asked, before = path("statistics?window=baseline"), gateway.peak_rss()
+    with contextlib.ExitStack() as clients:
+        for _ in range(12):
+            one = clients.enter_context(socket.create_connection(("127.0.0.1", gateway.admin_port)))
+            one.sendall(f"GET {asked} HTTP/1.1\r\nHost: {gateway.admin}\r\n\r\n".encode())
+        answer = gateway.get(asked, port=gateway.admin_port)
+    assert answer.status == 413
+    assert f"the baseline has {len(baseline) + 8:,} bytes" in answer.body.decode()
+    assert gateway.peak_rss() - before < 200 << 20
+    file.write_bytes(wide_baseline(1000))
+    (data,) = gateway.get(asked, port=gateway.admin_port).json()["datasets"]
+    assert len(data["features"][0]["num_stats"]["histograms"][0]["buckets"]) == 1000
 
 
 def test_live_statistics_are_numpys_of_the_same_rows(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from serving.models.commands.command import Command, Outcome, Rollback, SetDefault
 from serving.models.commands.facts import Facts
+from serving.models.desired.overrides import NO_PIN
+from serving.models.desired.store import DesiredState
 
 
 class PinsBefore:
     """Used by the manager's loop only. A pin to a version that its gates then keep from traffic is
-    taken back, so that nothing waits for what will not come."""
+    taken back, so that nothing waits for what will not come. What was pinned before is kept with
+    the pin, so that a restart does not make it one that nobody takes back. ``wall``: seconds since
+    the epoch."""
 
-    def __init__(self) -> None:
-        self._before: dict[str, int | None] = {}
+    def __init__(self, desired: DesiredState, wall: Callable[[], float]) -> None:
+        self._desired, self._wall = desired, wall
         # What is told of those that were taken back, once that shows.
         self._ended: dict[str, Outcome] = {}
 
@@ -21,15 +26,16 @@ class PinsBefore:
         """A command is about to be carried out."""
         if not isinstance(command, SetDefault):
             return
-        self._ended.pop(command.model, None)
+        model, pinned = command.model, facts.target.pinned
+        self._ended.pop(model, None)
         if command.version is None:
-            self._before.pop(command.model, None)
-        elif command.version != facts.target.pinned:
-            self._before.setdefault(command.model, facts.target.pinned)
+            self._forget(model)
+        elif command.version != pinned and not self.waits(model):
+            self._desired.keep_pin_before(model, pinned or NO_PIN, self._wall())
 
     def waits(self, model: str) -> bool:
         """Whether a pin of its may have to be taken back."""
-        return model in self._before
+        return self._desired.overrides_of(model).pin_before is not None
 
     def end(
         self, command: Command, outcome: Outcome | None, facts: Facts
@@ -41,15 +47,20 @@ class PinsBefore:
             return outcome, None
         if model in self._ended:
             return self._ended.pop(model), None
-        if outcome is None or model not in self._before:
+        if outcome is None or not self.waits(model):
             return outcome, None
         if outcome.ok or pinned is None:
-            del self._before[model]
+            self._forget(model)
             return outcome, None
         if facts.shut_by_gates(pinned) is None:
             return outcome, None  # it may be loaded, and judged, at another try
-        before = self._before.pop(model)
+        before = self._desired.overrides_of(model).pin_before or None
+        self._forget(model)
         pin = "no version is" if before is None else f"version {before} is again"
         words = f"{outcome.message}; it is not pinned: {pin}"
         self._ended[model] = replace(outcome, message=words)
         return None, SetDefault(model, before)
+
+    def _forget(self, model: str) -> None:
+        if self.waits(model):
+            self._desired.keep_pin_before(model, None, self._wall())

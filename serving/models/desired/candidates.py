@@ -58,6 +58,7 @@ class ModelTarget:
     ``out``: unloaded by command. ``pinned`` answers
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
+    ``stays``: may, though another signature than theirs was accepted, for they have a weight.
     ``aliases``: other names for versions; ``split``: how requests are divided among them;
     ``fixed``: ``pin`` and ``weights`` where the model's configuration says them; ``canary``: what
     it says of rollouts.
@@ -77,6 +78,7 @@ class ModelTarget:
     kept: int | None = None
     answered: int | None = None
     held: frozenset[int] = frozenset()
+    stays: frozenset[int] = frozenset()
     aliases: Aliases = NO_ALIASES
     split: Split = NO_SPLIT
     fixed: frozenset[str] = frozenset()

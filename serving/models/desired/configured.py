@@ -75,10 +75,13 @@ def yielded(current: Overrides, config: RouteConfig, listed: Listed | None) -> O
         split = Split(shadows=split.shadows)
     if config.shadows is not None and split.shadows:
         split = replace(split, shadows={})
-    pin = None if config.pin is not None else current.pin
-    if (len(aliases), split, pin) == (len(current.aliases), current.split, current.pin):
-        return current
-    return replace(current, aliases=aliases, split=split, pin=pin)
+    pin, before = current.pin, current.pin_before
+    if config.pin is not None:
+        pin, before = None, None
+    stays = current.stays & route_said(current, config, listed).split.weighted
+    rest = replace(current, aliases=aliases, split=split, stays=stays)
+    rest = replace(rest, pin=pin, pin_before=before)
+    return current if rest == current else rest
 
 
 def change_of(current: Overrides, config: RouteConfig, now: float) -> RouteChange | None:

@@ -27,12 +27,13 @@ def held_back(
     of which that was ``seen`` when they were.
 
     A version that a command pinned, and that has not answered since, is what somebody wants; so is
-    the one that answers by default while a rollout goes on, also once the signature of the version
-    that is to follow it was accepted.
+    the one that answers by default while a rollout goes on, and so are those that have a part of
+    the requests, also once the signature of another version was accepted.
     """
     if known is None:
         return {}
-    wanted = {target.pinned if target.pinned != target.answered else None, target.split.base}
+    pinned = target.pinned if target.pinned != target.answered else None
+    wanted = {pinned, target.split.base, *target.stays}
     signatures = {candidate.version: seen.get(candidate.key) for candidate in target.versions}
     signatures |= {slot.version: slot.signature for slot in slots if slot.state is State.READY}
     words = {

@@ -28,6 +28,7 @@ _LARGEST = 2**63 - 1
 MOST_MODELS = 20_000
 # Of one model.
 MOST_CHANGES = 64
+NO_PIN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,11 @@ class Overrides:
     ``previous``: the one before; it is kept loaded until ``kept_until``, seconds since the epoch.
     ``aliases``: other names for versions, at most ``MOST_ALIASES``; ``split``: how requests are
     divided among versions; ``beside``: versions that go on for these alone, since another one was
-    unloaded by number in ``explicit``. ``changes``: the last ones of the route, oldest first, at
-    most ``MOST_CHANGES``.
+    unloaded by number in ``explicit``. ``stays``: versions that keep their part of the requests
+    though another signature was accepted since; not a part that they are given anew.
+    ``pin_before``: what was pinned before, ``NO_PIN`` where nothing was, as long as the pin may
+    have to be taken back. ``changes``: the last ones of the route, oldest first, at most
+    ``MOST_CHANGES``.
     """
 
     whole: bool | None = None
@@ -54,6 +58,8 @@ class Overrides:
     aliases: Mapping[str, int] = field(default_factory=dict)
     beside: frozenset[int] = frozenset()
     split: Split = NO_SPLIT
+    stays: frozenset[int] = frozenset()
+    pin_before: int | None = None
     changes: tuple[RouteChange, ...] = ()
 
     @property
@@ -143,7 +149,7 @@ def alias(current: Overrides, name: str, version: int | None, wanted: bool) -> O
 def divide(current: Overrides, split: Split, wanted: bool) -> Overrides:
     """Requests are divided as ``split`` says from now on; its versions are loaded for it also where
     the model is not ``wanted``."""
-    current = replace(current, split=split)
+    current = replace(current, split=split, stays=current.stays & split.weighted)
     for version in split.versions:
         current = _taken_in(current, version, wanted or version in current.beside)
     return current
@@ -224,6 +230,7 @@ def _document(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "pin": current.pin,
+        "pin_before": current.pin_before,
         "answered": current.answered,
         "previous": current.previous,
         "kept_until": current.kept_until or None,
@@ -232,6 +239,7 @@ def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
         "sticky": current.split.sticky or None,
         "shadows": list(current.split.shadows.items()) or None,
         "base": current.split.base,
+        "stays": sorted(current.stays) or None,
         "changes": [astuple(change) for change in current.changes] or None,
     }
     if mode == "both":
@@ -283,6 +291,7 @@ _Change = Annotated[
 
 class _Entry(Strict):
     pin: _Number | None = None
+    pin_before: Annotated[int, Field(ge=NO_PIN, le=_LARGEST)] | None = None
     answered: _Number | None = None
     previous: _Number | None = None
     kept_until: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
@@ -291,6 +300,7 @@ class _Entry(Strict):
     sticky: Text = ""
     shadows: Annotated[_Pairs[_Share], few(MOST_SHADOWS)] = ()
     base: _Number | None = None
+    stays: _Numbers = frozenset()
     changes: Annotated[Many[_Change], few(MOST_CHANGES)] = ()
     whole: bool | None = None
     versions: _Numbers = frozenset()

@@ -29,7 +29,7 @@ from serving.models.state import Slot
 from serving.registry.snapshot import FoundModel, Listed
 from serving.rollout.route import RouteChange
 from serving.settings import Settings
-from serving.signature import Signature
+from serving.signature import Signature, difference
 from serving.state_dir import StateDir
 
 EVERY = "*"
@@ -184,6 +184,7 @@ class DesiredState:
             pinned=said.pinned,
             kept=current.previous if keeps else None,
             answered=current.answered,
+            stays=current.stays & said.split.weighted,
             aliases=said.aliases,
             split=said.split,
             fixed=said.fixed,
@@ -226,7 +227,7 @@ class DesiredState:
             case SetRoute():
                 current = self._divide(command, target)
             case AcceptVersion(version=version):
-                self._accept(model, version, slots)
+                current = self._accept(version, target, slots)
         self._put(model, current)
         if self._commanded is not None:
             self._commanded.add(model)
@@ -239,12 +240,23 @@ class DesiredState:
             self.contents.see_again(model, version)
         return overrides.divide(self.overrides_of(model), split, self.is_wanted(model))
 
-    def _accept(self, model: str, version: int, slots: Sequence[Slot]) -> None:
-        """The newest slot's: one that was not let serve is newer than the one that does."""
-        mine = [slot for slot in slots if slot.version == version and slot.signature is not None]
-        newest = max(mine, key=lambda slot: slot.id, default=None)
-        if newest is not None and newest.signature is not None:
-            self._signatures_changed |= self.signatures.put(model, newest.signature)
+    def _accept(self, version: int, target: ModelTarget, slots: Sequence[Slot]) -> Overrides:
+        """The newest slot's: one that was not let serve is newer than the one that does. Who has a
+        part of the requests keeps it: what is accepted takes it from nobody."""
+        current = self.overrides_of(target.model)
+        accepted = _newest_signature(version, slots)
+        if accepted is None:
+            return current
+        self._signatures_changed |= self.signatures.put(target.model, accepted)
+        stays = target.split.weighted - target.held - {version}
+        return replace(
+            current,
+            stays=frozenset(
+                other
+                for other in stays
+                if (its := _newest_signature(other, slots)) is None or difference(accepted, its)
+            ),
+        )
 
     def _unload(
         self, command: UnloadModel, target: ModelTarget, slots: Sequence[Slot]
@@ -268,6 +280,11 @@ class DesiredState:
         if after.previous is not None:
             self._keeping.put(model, after.kept_until)
         return True
+
+    def keep_pin_before(self, model: str, before: int | None, now: float) -> None:
+        """See ``Overrides.pin_before``. ``now``: epoch seconds."""
+        self._put(model, replace(self.overrides_of(model), pin_before=before))
+        self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
 
     def note_signature(self, model: str, signature: Signature, now: float) -> bool:
         """What answers unnamed requests has this signature; whether that is news."""
@@ -341,3 +358,8 @@ class DesiredState:
         if self._signatures_changed:
             self._state.write(kept.SIGNATURES, self.signatures.document())
             self._signatures_changed = False
+
+
+def _newest_signature(version: int, slots: Sequence[Slot]) -> Signature | None:
+    mine = [slot for slot in slots if slot.version == version and slot.signature is not None]
+    return max(mine, key=lambda slot: slot.id).signature if mine else None

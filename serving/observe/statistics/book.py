@@ -167,9 +167,9 @@ class Book:
             "distances": [one.to_json() for one in page.distances.values()],
         }
         page.written = now
-        if not self._state.write(_name(key), document):
-            # The state directory would hold it in memory, beyond the bound here.
-            self._state.remove(_name(key))
+        # Held in memory it would be beyond the bound here; on a full disk the windows from before
+        # are better than none.
+        self._state.write(_name(key), document, hold=False)
 
     def _read(self, key: Key) -> Page:
         page = Page(self._make())

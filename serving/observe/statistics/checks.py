@@ -20,6 +20,9 @@ from serving.validation.views import DatasetView
 
 # Fewer rows say nothing by a distance that no threshold asks for: that waits for longer windows.
 _FEWEST_ROWS = 30
+# Characters of a feature's name, and of what is wrong with it: a schema may hold a name of
+# megabytes, and each anomaly is kept, logged and shown.
+_MOST_NAME, _MOST_WORDS = 255, 500
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def _anomalies(
         return
     found = validate(message, reference.schema, reference.baseline, beside.previous)
     for row in rows(found):
-        yield Anomaly(end, row["feature"], row["type"], row["description"], row["severity"], span)
+        name, words = row["feature"][:_MOST_NAME], row["description"][:_MOST_WORDS]
+        yield Anomaly(end, name, row["type"], words, row["severity"], span)
 
 
 def _compared(message: Any, reference: Reference, beside: Beside) -> Iterator[Comparison]:
@@ -77,14 +81,19 @@ def _distance(one: Comparison, span: Span, end: float) -> Distance:
     return Distance(
         name=one.name,
         kind=one.kind.value,
-        distance=one.distance.value if math.isfinite(one.distance.value) else None,
-        threshold=one.threshold,
+        distance=_finite(one.distance.value),
+        threshold=_finite(one.threshold),
         measure=one.distance.measure.value,
         samples=one.samples,
         too_few=one.too_few,
         at=end,
         window=str(span),
     )
+
+
+def _finite(value: float | None) -> float | None:
+    """What JSON has: a schema may state any number."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _of_version(one: Comparison, span: Span, end: float) -> Anomaly:

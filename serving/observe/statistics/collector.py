@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from serving.delivery.features import Pair, Step
 from serving.events import log
 from serving.observe.figures import Key
 from serving.observe.statistics.alarms import Anomaly
@@ -20,9 +21,11 @@ from serving.observe.statistics.known import Known
 from serving.observe.statistics.mailbox import Mailbox
 from serving.observe.statistics.pending import Pending
 from serving.observe.statistics.reference import References, baseline_of
+from serving.observe.statistics.rollout_steps import RolloutSteps, farthest
 from serving.observe.statistics.rollup import Lengths, Span
 from serving.observe.statistics.series import Series
 from serving.observe.statistics.window import Bounds, Closed
+from serving.rollout.features import Apart
 from serving.settings.statistics import StatisticsSettings
 from serving.state_dir import StateDir
 
@@ -39,6 +42,8 @@ _SWEEP_S = 6 * 3600.0
 _DAY_S = 86400.0
 # Anomalies of one window that are told one by one.
 _MOST_TOLD = 8
+# Of the memory of all windows, what rollouts' steps may take beside.
+_STEPS_PART = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class Collector:
         bounds = Bounds(settings.max_features, settings.max_window_bytes)
         series = partial(Series, bounds, self._lengths)
         self._book = Book(state, series, settings.memory_bytes, settings.keep_days * _DAY_S)
+        most_bytes = settings.memory_bytes * _STEPS_PART
+        self._steps = RolloutSteps(bounds, max(1, int(most_bytes / (2 * bounds.most_bytes))))
         self._known, self._mailbox = known, mailbox
         self._references = References()
         self._clock, self._gather_s = clock, gather_s
@@ -88,7 +95,8 @@ class Collector:
 
     def made(self) -> Made:
         left_out = {"memory": self._book.left_out, "error": self._failed}
-        return Made(self._samples + len(self._pending), left_out, self._book.nbytes)
+        nbytes = self._book.nbytes + self._steps.nbytes
+        return Made(self._samples + len(self._pending), left_out, nbytes)
 
     def read(self, key: Key, of: Callable[[Page], Any]) -> Any:
         """What ``of`` makes of what is known of a version; None where nothing is."""
@@ -106,6 +114,37 @@ class Collector:
     def baseline(self, key: Key) -> Any:
         """``DatasetFeatureStatistics`` that the version came with; None without any."""
         return baseline_of(self._known.version(key))
+
+    # Of rollouts' steps: see ``StepStatistics``.
+
+    def follow(self, steps: Mapping[Pair, Step]) -> None:
+        # What waits was asked before the step began.
+        for pair in [pair for pair, step in steps.items() if self._steps.is_new(pair, step)]:
+            self._flush_both(pair)
+        with self._lock:
+            self._steps.follow(steps)
+
+    def counted(self, pair: Pair) -> tuple[int, int] | None:
+        self._flush_both(pair)
+        with self._lock:
+            return self._steps.counted(pair)
+
+    def farthest(self, pair: Pair, chance: float) -> Mapping[str, Apart]:
+        keys = [(pair[0], version) for version in pair[1:]]
+        of_values = [self._of_values(key) for key in keys]
+        with self._lock:
+            counted, messages = self._steps.counted(pair), self._steps.messages(pair, of_values)
+        return farthest(*messages, *counted, chance) if counted and messages else {}
+
+    def _of_values(self, key: Key) -> frozenset[str]:
+        """Features of whole numbers that count nothing."""
+        features = self._known.features(key)
+        reference = self._references.of(key, self._known.version(key), features)
+        return features.classes | reference.categorical
+
+    def _flush_both(self, pair: Pair) -> None:
+        for version in pair[1:]:
+            self._flush((pair[0], version))
 
     # The thread's own.
 
@@ -184,6 +223,7 @@ class Collector:
         if not inputs and not outputs:
             return
         with self._lock:
+            self._steps.add(key, inputs, outputs, len(samples))
             # In the window in which they came, if it is over by now.
             at = min(self._clock(), math.nextafter(self._ends, 0.0))
             page = self._book.page(key, at, len(samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,12 @@ _OFF = (
 _NO_VERSION = "no such version: it takes a model's name and the number of a version"
 _NO_WINDOW = "no window is kept that holds that moment"
 _NOTHING_YET = "nothing is known of it yet: it was asked for nothing since statistics are made"
+
+
+# Of a baseline that is told: as JSON two and a half times as much. Its file may have 64 MiB.
+_MOST_TOLD_BYTES = 4 * 1024 * 1024
+# Read from their files and told at once: each takes some hundred megabytes at most meanwhile.
+_AT_ONCE = 2
 
 
 class StatisticsQuery(Form):
@@ -104,7 +111,7 @@ def operations(statistics: Statistics | None) -> tuple[Operation, ...]:
         Operation(
             *("GET", f"{base}/statistics", "versionStatistics"),
             "Statistics of what a version is asked and answers, feature by feature",
-            partial(_statistics, statistics),
+            partial(_statistics, statistics, asyncio.Semaphore(_AT_ONCE)),
             {200: StatisticsInfo},
             query=StatisticsQuery,
         ),
@@ -123,18 +130,42 @@ def operations(statistics: Statistics | None) -> tuple[Operation, ...]:
     )
 
 
-async def _statistics(statistics: Statistics | None, request: Request) -> Response:
+async def _statistics(
+    statistics: Statistics | None, places: asyncio.Semaphore, request: Request
+) -> Response:
     asked = query_of(request, StatisticsQuery)
-    key = _key(request)
-    body = await run_in_threadpool(_statistics_json, _there(statistics), key, asked)
+    there, key = _there(statistics), _key(request)
+    if asked.window == "baseline":
+        return await _baseline_told(there, places, key, request)
+    body = await run_in_threadpool(_statistics_json, there, key, asked)
     return Response(body, media_type="application/json")
 
 
+async def _baseline_told(
+    statistics: Statistics, places: asyncio.Semaphore, key: Key, request: Request
+) -> Response:
+    """Whoever waits for its turn holds nothing, and is skipped once it has left."""
+    async with places:
+        if await request.is_disconnected():
+            return Response()
+        body = await run_in_threadpool(_baseline_json, statistics, key)
+    return Response(body, media_type="application/json")
+
+
+def _baseline_json(statistics: Statistics, key: Key) -> str:
+    """Raises ServingError."""
+    message = _baseline(statistics, key)
+    if (size := message.ByteSize()) > _MOST_TOLD_BYTES:
+        raise ServingError(
+            ErrorCode.TOO_LARGE,
+            f"the baseline has {size:,} bytes, and {_MOST_TOLD_BYTES:,} at most are told here:"
+            " 'serving stats show' reads its file",
+        )
+    times = {"start": None, "end": None, "samples": None}
+    return _joined({"window": "baseline", **times, "labels": {}}, message)
+
+
 def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -> str:
-    if asked.window == "baseline":
-        message = _baseline(statistics, key)
-        times = {"start": None, "end": None, "samples": None}
-        return _joined({"window": "baseline", **times, "labels": {}}, message)
     span = None if asked.window == "live" else Span(asked.window)
     found = statistics.collector.read(key, partial(_window, span, asked.at))
     if found is None:

@@ -13,7 +13,7 @@ from serving.models.views import VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.columns import Features
 from serving.statistics.baseline import read_baseline
-from serving.statistics.files import SCHEMA, read
+from serving.statistics.files import SCHEMA, read, schema_in
 from serving.statistics.metadata import FormatError, Kind, messages
 from serving.validation.infer import infer
 
@@ -127,7 +127,7 @@ def _reference(
 
 
 def _schema(path: Path, what: str, faults: dict[str, str]) -> Any:
-    if not path.exists():
+    if schema_in([path.parent]) is None:
         return None
     try:
         return read(path, Kind.SCHEMA)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from serving.delivery.features import Pair, Step
 from serving.events import log
 from serving.loading.low_priority import run_low_priority
 from serving.models.views import Changes, VersionView
@@ -20,6 +21,7 @@ from serving.observe.figures import Key
 from serving.observe.statistics.known import Known
 from serving.observe.statistics.labels import Labels, labels_of
 from serving.observe.statistics.mailbox import Mailbox
+from serving.rollout.features import Apart
 from serving.settings import Settings
 from serving.state_dir import StateDir
 
@@ -96,6 +98,18 @@ class Statistics:
     def _run(self) -> None:
         if self._mailbox.wait(None):
             self.collector.run()
+
+    # Of rollouts' steps: see ``StepStatistics``.
+
+    def follow(self, steps: Mapping[Pair, Step]) -> None:
+        if steps or self._made is not None:
+            self.collector.follow(steps)
+
+    def counted(self, pair: Pair) -> tuple[int, int] | None:
+        return self.collector.counted(pair)
+
+    def farthest(self, pair: Pair, chance: float) -> Mapping[str, Apart]:
+        return self.collector.farthest(pair, chance)
 
     # From any thread.
 

@@ -89,8 +89,10 @@ class Requests:
 class Rig:
     """Version 1 of ``m`` answers, version 2 is there; ``hold`` False: 2 has taken over."""
 
-    def __init__(self, folder: Path, *, hold: bool = True, **canary: Any) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, *, hold: bool = True, statistics: Any = None, **canary: Any
+    ) -> None:
+        self.folder, self.statistics = folder, statistics
         self.canary = {"window_s": 5.0, "every_s": 60.0, **canary}
         self.requests = Requests()
         self.begin_anew()
@@ -110,6 +112,7 @@ class Rig:
             self.state,
             self.requests.figures,
             self.requests.count_outputs,
+            self.statistics,
             mono=lambda: world.now,
             wall=lambda: world.now + world.ahead,
         )

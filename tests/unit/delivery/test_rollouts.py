@@ -14,6 +14,7 @@ from serving.delivery.requested import Start
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import AcceptVersion, SetDefault, SetRoute, UnloadModel
 from serving.rollout.canary import Phase, Rollout
+from serving.rollout.features import Apart
 from tests.unit.delivery.rig import Rig
 from tests.unit.models.test_manager_signatures import OTHER
 
@@ -481,6 +482,33 @@ def test_an_accepted_signature_lets_a_version_into_its_rollout_and_no_further(
     assert (view.default, rig.weights, view.route.weights) == (stays, {stays: 100}, ((stays, 100),))
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_accepted_before_its_rollout_waits_for_that_also_over_a_restart(
+    tmp_path: Path, again: bool
+) -> None:
+    rig = Rig(tmp_path, hold=False)
+    rig.world.signatures = {"m/2": OTHER}
+    assert rig.world.outcome(SetRoute("m", {1: 100})).ok
+    rig.publish(2)
+    assert rig.world.outcome(AcceptVersion("m", 2)).ok
+    rig.settled("m")
+    assert (rig.world.view().default, rig.weights) == (1, {1: 100})
+    rig.start(shares=(10, 100))
+    rig.turn(1.0)
+    assert rig.said == "running 10 %: version 2 is ready"
+    if again:
+        rig.rollouts.stop()
+        rig.begin_anew()
+        rig.world.signatures = {"m/2": OTHER}
+        rig.world.change()
+        rig.turn(1.0)
+    view = rig.world.view()
+    assert (view.default, view.route.weights) == (1, ((1, 90), (2, 10)))
+    rig.rollouts.change("m", "promote", "me")
+    rig.turn(1.0)
+    assert (rig.world.view().default, rig.weights) == (2, {2: 100})
+
+
 def held_for_its_signature(folder: Path) -> Rig:
     """Nothing divides the requests, and version 2 is all the same none that answers."""
     rig = Rig(folder, hold=False)
@@ -588,3 +616,59 @@ def test_a_rollout_that_cannot_be_carried_out_stops_no_other(
     rig.requests.answer(2, 90, internal=10)
     rig.requests.answer(1, 1000)
     assert rig.turn(5.0).phase is Phase.ROLLED_BACK
+
+
+class FewStatistics:
+    """Of ``counted`` requests, and as far apart as the test says."""
+
+    def __init__(self) -> None:
+        self.followed: list[Any] = []
+        self.requests: tuple[int, int] | None = (400, 900)
+        self.sure, self.chances = 0.0, list[float]()
+
+    def follow(self, steps: Any) -> None:
+        self.followed.append(dict(steps))
+
+    def counted(self, pair: Any) -> tuple[int, int] | None:
+        assert pair == ("m", 2, 1)
+        return self.requests
+
+    def farthest(self, pair: Any, chance: float) -> Any:
+        self.chances.append(chance)
+        return {"outputs": Apart("y", "L-infinity distance", 0.5, self.sure)}
+
+
+def test_features_are_compared_by_statistics_where_the_rules_say_so(tmp_path: Path) -> None:
+    statistics = FewStatistics()
+    drift = {"outputs": 0.2}
+    rig = Rig(tmp_path, drift=drift, min_requests=10, statistics=statistics)
+    rig.start()
+    started = rig.rollouts.of("m")
+    assert started is not None
+    assert statistics.followed[-1] == {("m", 2, 1): (started.started, 0)}
+    rig.windows(13, 10, 990)
+    assert "statistics of 400 requests are too few to compare outputs, which takes 500" in rig.said
+    assert statistics.chances == []
+    statistics.requests = None
+    rig.windows(1, 10, 990)
+    assert "statistics have no room" in rig.said
+    statistics.requests = (500, 900)
+    rig.windows(1, 10, 990)
+    assert rig.said == "running 5 %: nothing speaks against it"
+    assert statistics.followed[-1] == {("m", 2, 1): (started.started, 1)}
+    statistics.sure = 0.3
+    rig.windows(1, 10, 990)
+    assert "rolled back 0 %: its outputs are distributed otherwise: feature 'y' is" in rig.said
+    assert len(statistics.chances) == 2
+    assert sum(statistics.chances) < 0.005 * 0.1
+    assert statistics.followed[-1] == {}
+
+
+def test_where_statistics_are_off_it_waits_and_says_so(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, drift={"inputs": 0.2}, min_requests=10)
+    rig.start()
+    rig.windows(13, 10, 990)
+    assert rig.said == (
+        "running 1 %: waits: statistics, by which it is to be compared, are off"
+        " (statistics.enabled)"
+    )

@@ -38,7 +38,7 @@ def test_a_model_may_say_all_that_the_settings_say() -> None:
 
 _PLACES = [
     *((name,) for name in CanaryYaml.model_fields if name != "drift"),
-    *(("drift", name) for name in ("classes", "scores", "min_answers")),
+    *(("drift", name) for name in ("classes", "scores", "inputs", "outputs", "min_answers")),
 ]
 
 

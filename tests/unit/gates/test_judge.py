@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from serving.gates.child import Host
 from serving.gates.judge import FIRST, MODULE, CalledOffError, Judge, NotNowError
 from serving.gates.recorded import Answered, Recorded
 from serving.gates.replaying import Request
+from serving.gates.running import Running
 from serving.gates.said import Timed
 from serving.gates.terms import Terms
 from serving.gates.verdict import Verdict
@@ -31,7 +33,7 @@ from serving.settings.gates import GatesSettings
 from tests import small_models
 from tests.bad_versions.models import coupled
 from tests.crash_models import divide_by_input, divide_constants
-from tests.unit.gates import odd_reader
+from tests.unit.gates import dies_timed, odd_reader
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.normal(size=(4, 3)).astype(np.float32)
@@ -49,7 +51,7 @@ def softmax(weights: Any) -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def template() -> Iterator[None]:
     """Children are forked, as a gateway's are: their imports are paid for once."""
-    close = use_template([MODULE, odd_reader.__name__])
+    close = use_template([MODULE, odd_reader.__name__, dies_timed.__name__])
     yield
     close()
 
@@ -334,13 +336,36 @@ class FailsLater:
         return feeds
 
 
+@pytest.mark.parametrize(("base", "new"), [(3, 2), (1, 3)])
+def test_who_ends_the_process_while_both_are_timed_is_told_from_the_other(
+    home: Path, base: int, new: int
+) -> None:
+    small_models.write(home.parent, "m", softmax(WEIGHTS), 3)
+    found = case(home, softmax(WEIGHTS), factor=1000.0)
+    found = replace(
+        found, candidate=subject(home, new), base=subject(home, base), base_version=base
+    )
+    spawn = partial(Child, dies_timed.__name__, name="gates")
+    verdict = Judge(Settings(), spawn)(found, Cancellation())
+    ended = "the process ended with SIGFPE"
+    if new == 3:
+        assert verdict.words == f"runs: {ended} while version 3 was run"
+    else:
+        assert verdict.blessed
+        assert verdict.notes == (f"not timed: version 3 could not be run beside it: {ended}",)
+
+
 @pytest.mark.parametrize(("base", "candidate"), [(math.inf, 3), (3, math.inf)])
 def test_one_that_fails_only_while_it_is_timed_is_found_out(base: float, candidate: float) -> None:
     host = Host()
     versions = {"base": FailsLater(base), "candidate": FailsLater(candidate)}
     host._versions = versions  # type: ignore[assignment]  # stand-ins
     host._requests, host._base = [Request("own", "it", {})], [{}]
-    said = host.handle({"do": "time", "factor": 2.0}, [])
+    running = Running()
+    said = host.handle({"do": "time", "factor": 2.0}, [os.dup(running.fd)])
+    # Who ran last, whatever came of it.
+    assert running.which == ("base" if base < candidate else "candidate")
+    running.close()
     timed = Timed.of(said)
     if base < candidate:
         assert timed.checks == ()

@@ -196,6 +196,8 @@ CHANGED: dict[str, tuple[str, object]] = {
     "canary.nonfinite": ("false", False),
     "canary.drift.classes": ("0.1", 0.1),
     "canary.drift.scores": ("0.2", 0.2),
+    "canary.drift.inputs": ("0.3", 0.3),
+    "canary.drift.outputs": ("0.4", 0.4),
     "canary.drift.min_answers": ("50", 50),
     "shadow.copies": ("8", 8),
     "shadow.bytes": ("1000000", 1_000_000),

@@ -18,6 +18,12 @@ def test_a_document_outlives_the_process(tmp_path: Path) -> None:
     assert StateDir(tmp_path / "state").read("models") == {"a": [1, "é"]}
 
 
+def test_a_text_that_is_no_unicode_outlives_the_process_too(tmp_path: Path) -> None:
+    """Names in others' files may hold anything."""
+    assert StateDir(tmp_path).write("models", {"a\udcff": "\ud800"})
+    assert StateDir(tmp_path).read("models") == {"a\udcff": "\ud800"}
+
+
 def test_nothing_is_made_before_something_is_written(tmp_path: Path) -> None:
     state = StateDir(tmp_path / "state")
     assert state.read("models") is None

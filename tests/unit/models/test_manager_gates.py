@@ -624,6 +624,37 @@ def test_a_pin_that_nobody_waits_for_any_more_is_taken_back_too(world: GatedWorl
     assert world.view().pinned == 2
 
 
+@pytest.mark.parametrize("pinned", [None, 2])
+@pytest.mark.parametrize("blessed", [True, False])
+def test_a_pin_to_one_that_is_judged_after_a_restart_is_taken_back_as_well(
+    tmp_path: Path, world: GatedWorld, pinned: int | None, blessed: bool
+) -> None:
+    """What was pinned before outlives the process with the pin."""
+    world.come(1)
+    world.come(2)
+    world.configure("m", f"{GATED[:-1]}, p99_factor: 9}}")
+    world.change()
+    if pinned is not None:
+        assert world.outcome(SetDefault("m", pinned)).ok
+    world.manager.command(SetDefault("m", 1))
+    world.tick()
+    assert world.view().pinned == 1
+    world.manager.stop()
+    again = GatedWorld(tmp_path)
+    again.judge.said[1] = () if blessed else (BAD,)
+    again.settle()
+    again.settle(1.01)
+    expected = (1, 1) if blessed else (2, pinned)
+    assert (again.answers(), again.view().pinned) == expected
+    # And nothing of it is left for the next start.
+    again.manager.stop()
+    third = GatedWorld(tmp_path)
+    third.settle()
+    assert (third.answers(), third.view().pinned) == expected
+    kept = third.manager._reconciler._desired.overrides_of("m")
+    assert kept.pin_before is None
+
+
 def test_gates_of_a_parameter_change_without_a_load(world: GatedWorld) -> None:
     (world.root / "m" / "model.yaml").unlink()
     file = world.root / "m" / "config.pbtxt"

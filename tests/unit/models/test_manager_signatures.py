@@ -3,6 +3,7 @@ somebody wants it to."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from serving.models.commands.command import (
     Outcome,
     Rollback,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
 from serving.models.commands.facts import Facts
@@ -584,3 +586,104 @@ def test_a_pin_answers_though_signatures_were_lost(tmp_path: Path) -> None:
     again = at(tmp_path)
     again.settle()
     assert again.answers() == 2
+
+
+def weighed(world: World, config: str = "") -> World:
+    """Version 1 has all requests by weight, and version 2 is held back for its signature."""
+    changed(world)
+    if config:
+        configured(world, config)
+    else:
+        assert world.outcome(SetRoute("m", {1: 100})).ok
+    assert (world.answers(), world.version(2).held_back) == (1, True)
+    return world
+
+
+def configured(world: World, text: str) -> None:
+    world.configure("m", text)
+    for _ in range(4):
+        world.change()
+        world.settle(1.01)
+
+
+def division(world: World) -> tuple[int | None, dict[int, int]]:
+    """Who answers by default, and how requests are divided."""
+    view = world.view()
+    shares = Counter[int]()
+    for version, weight in view.route.weights:
+        shares[version] += weight
+    return view.default, dict(shares)
+
+
+def test_what_is_accepted_under_weights_gets_nothing_until_it_is_named(world: World) -> None:
+    weighed(world)
+    assert world.outcome_at_once(AcceptVersion("m", 2)) == Outcome(version=1)
+    world.settle(1.01)
+    assert division(world) == (1, {1: 100})
+    assert not any(one.held_back for one in world.view().versions)
+    # Later ones are compared with what was accepted.
+    world.write("m", 3)
+    world.change()
+    assert (division(world), world.version(3).held_back) == ((1, {1: 100}), True)
+    assert world.outcome(SetRoute("m", {1: 90, 2: 10})).ok
+    assert division(world) == (1, {1: 90, 2: 10})
+    assert world.outcome(SetRoute("m", {2: 100})).ok
+    assert division(world) == (2, {2: 100})
+    # A part that it is given anew is another thing.
+    refused = world.outcome(SetRoute("m", {1: 50, 2: 50}))
+    assert refused.code is ErrorCode.FAILED_PRECONDITION
+    assert refused.message.startswith("version 1 of model 'm' is held back for its signature")
+
+
+def test_once_weights_are_cleared_what_was_accepted_takes_over(world: World) -> None:
+    weighed(world)
+    assert world.outcome(AcceptVersion("m", 2)).ok
+    assert world.outcome(SetRoute("m", {})).ok
+    world.settle(1.01)
+    assert division(world) == (2, {})
+
+
+def test_who_had_nothing_gets_nothing_by_anothers_acceptance(world: World) -> None:
+    weighed(world)
+    assert world.outcome(SetRoute("m", {1: 90, 2: 0})).ok
+    world.signatures["m/3"] = Signature((Tensor("x", "BOOL", (-1, 4)),), OUT)
+    world.write("m", 3)
+    world.change()
+    assert world.outcome(AcceptVersion("m", 3)).ok
+    assert division(world) == (1, {1: 90})
+    refused = world.outcome(SetRoute("m", {1: 50, 2: 50}))
+    assert refused.code is ErrorCode.FAILED_PRECONDITION
+    # What it is taken for again is what callers know.
+    assert world.outcome(AcceptVersion("m", 1)).ok
+    assert (division(world), world.version(3).held_back) == ((1, {1: 90}), True)
+
+
+@pytest.mark.parametrize("anew", ["start", "load"])
+def test_it_gets_nothing_either_after_a_restart_or_a_load_of_what_answers(
+    tmp_path: Path, anew: str
+) -> None:
+    world = weighed(at(tmp_path))
+    assert world.outcome(AcceptVersion("m", 2)).ok
+    if anew == "start":
+        world = at(tmp_path)
+    else:
+        world.write("m", 1, "other weights")
+        world.outcome(LoadModel("m", 1))
+    world.settle()
+    world.settle(1.01)
+    assert division(world) == (1, {1: 100})
+    assert world.outcome(SetRoute("m", {1: 90, 2: 10})).ok
+    assert division(world) == (1, {1: 90, 2: 10})
+
+
+def test_weights_of_the_configuration_are_kept_to_as_well(world: World) -> None:
+    text = "route: {weights: {1: 100}}"
+    weighed(world, text)
+    assert world.outcome(AcceptVersion("m", 2)).ok
+    world.settle(1.01)
+    assert division(world) == (1, {1: 100})
+    configured(world, "{}")
+    assert division(world) == (2, {})
+    configured(world, text)
+    # It is named anew, and held back by now.
+    assert division(world)[0] == 2

@@ -6,6 +6,8 @@ import { number, percent, when } from "./format.js";
 const WIDTH = 320;
 const HEIGHT = 90;
 const LOW = 74;
+// Others' files may have any number of buckets; a drawing of so many shows nothing.
+const MOST_BUCKETS = 1000;
 
 // A run's cost by its rows, as warm-up measured it.
 export function costCurve(cost, maxRows) {
@@ -28,6 +30,8 @@ export function histogram(live, base, label) {
   // Infinite bounds, as files of others may have them, are drawn nowhere.
   const finite = (buckets) => buckets.filter((one) => Number.isFinite(one.low) && Number.isFinite(one.high));
   const [now, before] = [finite(live), base && finite(base)];
+  if (now.length > MOST_BUCKETS) return h("p", { class: "quiet" }, `${number(now.length)} buckets are too many to draw.`);
+  if (before && before.length > MOST_BUCKETS) return histogram(live, null, label);
   const all = [...now, ...(before || [])];
   if (!all.length) return h("p", { class: "quiet" }, "No values.");
   const low = Math.min(...all.map((one) => one.low));

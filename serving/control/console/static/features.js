@@ -64,7 +64,7 @@ export class Features {
       const one = this.versions.find((version) => version.version === this.version);
       const [live, drift, anomalies, baseline, windows] = await Promise.all([
         get(`${base}/statistics?window=${this.window}`).catch(quietly), get(`${base}/drift`), get(`${base}/anomalies`),
-        one?.baseline ? get(`${base}/statistics?window=baseline`) : {}, this.windows(since)]);
+        one?.baseline ? get(`${base}/statistics?window=baseline`).catch(quietly) : {}, this.windows(since)]);
       this.show(live, baseline, drift.features, anomalies, windows);
     } catch (error) {
       if (error.status) show(this.body, h("p", { class: "quiet" }, error.message));
@@ -130,16 +130,22 @@ export class Features {
     const known_ = new Map((before?.features || []).map((one) => [nameOf(one), one]));
     const all = set.features || [];
     return [h("h3", null, `${set.name || "features"} (${number(Number(set.numExamples || set.num_examples || 0))} rows)`),
-      known_.size ? h("p", { class: "quiet" }, h("span", { class: "key" }), "live ", h("span", { class: "key two" }), "baseline") : h("p", { class: "quiet" }, "This version has no baseline."),
-      h("div", { class: "charts" }, all.slice(0, MOST_FEATURES).map((one) => card(one, known_.get(nameOf(one)), labels[nameOf(one)] || {}))),
+      known_.size ? h("p", { class: "quiet" }, h("span", { class: "key" }), "live ", h("span", { class: "key two" }), "baseline") : h("p", { class: "quiet" }, baseline.problem || "This version has no baseline."),
+      h("div", { class: "charts" }, all.slice(0, MOST_FEATURES).map((one) => card(one, known_.get(nameOf(one)), own(labels, nameOf(one)) || {}))),
       all.length > MOST_FEATURES ? h("p", { class: "quiet" }, `The first ${MOST_FEATURES} of ${all.length} features.`) : null];
   }
 }
 
-// What the gateway does not have in one window; drift and anomalies may be there all the same.
+// What the gateway does not have in one window, or does not tell for its size; drift and anomalies
+// may be there all the same.
 function quietly(error) {
-  if (error.status !== 404) throw error;
+  if (error.status !== 404 && error.status !== 413) throw error;
   return { problem: error.message };
+}
+
+// Features and values may be called as what every object has.
+function own(labels, name) {
+  return Object.hasOwn(labels, name) ? labels[name] : undefined;
 }
 
 // Protobuf's JSON has camelCase, files of others may keep the proto's own names.
@@ -190,5 +196,5 @@ function shares(text) {
 function values(text, before, labels) {
   const live = shares(text);
   const known_ = before ? shares(before) : null;
-  return [...live].slice(0, MOST_VALUES).map(([value, share]) => ({ value: labels[value] ? `${value} ${labels[value]}` : value, live: share, base: known_ ? known_.get(value) || 0 : null }));
+  return [...live].slice(0, MOST_VALUES).map(([value, share]) => ({ value: own(labels, value) ? `${value} ${labels[value]}` : value, live: share, base: known_ ? known_.get(value) || 0 : null }));
 }

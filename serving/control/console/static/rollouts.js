@@ -86,12 +86,12 @@ export function rolloutCard(one, named) {
     said);
 }
 
-// How far the outputs of both versions are apart, where that is looked at.
+// How far both versions are apart in what they are asked and answer, where that is looked at.
 function drifts(one) {
   const found = Object.entries(one.drift || {}).filter(([, what]) => what);
   if (!found.length) return null;
-  return table("How far both versions' outputs are apart", [["Compared"], ["Apart", "number"], ["Of it by chance", "number"], ["Allowed", "number"], ["Answers", "number"]],
-    found.map(([name, what]) => [name, number(what.apart), number(what.chance), number(what.allowed), `${what.answers} of ${what.needed}`]), "");
+  return table("How far both versions are apart", [["Compared"], ["Apart", "number"], ["Of it by chance", "number"], ["Allowed", "number"], ["Answers", "number"]],
+    found.map(([name, what]) => [what.feature ? `${name}: ${what.feature}` : name, number(what.apart), number(what.chance), number(what.allowed), `${what.answers} of ${what.needed}`]), "");
 }
 
 async function act(one, verb, words, said) {

@@ -112,11 +112,24 @@ export class Try {
   }
 }
 
-// Indented, but for lists of plain values.
-function pretty(text) {
+export function pretty(text) {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2).replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, inner) => `[${inner.replace(/\s+/g, " ")}]`);
+    return indented(JSON.parse(text), "");
   } catch {
     return text;
   }
+}
+
+// JSON, indented but for lists of plain values. Not by a pattern over the text: a model may answer
+// one that takes a pattern for ever, and what stands in texts is theirs.
+function indented(value, before) {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const list = Array.isArray(value);
+  const inside = `${before}  `;
+  const parts = list ? value.map((one) => indented(one, inside))
+    : Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}: ${indented(one, inside)}`);
+  const [open, close] = list ? "[]" : "{}";
+  if (!parts.length) return open + close;
+  const plain = list && value.every((one) => one === null || typeof one !== "object");
+  return plain ? `[${parts.join(", ")}]` : `${open}\n${inside}${parts.join(`,\n${inside}`)}\n${before}${close}`;
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from structlog.testing import capture_logs
 
 from serving.observe.figures import Key
@@ -145,3 +147,24 @@ def test_a_models_name_is_no_path(tmp_path: Path) -> None:
     write_all(one)
     assert len(list((tmp_path / "statistics").iterdir())) == 1
     assert one.look(("../../x", 1)) is not None
+
+
+def test_fault_16_what_a_full_disk_does_not_take_leaves_the_windows_from_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = book(StateDir(tmp_path))
+    add(before, M, NOON)
+    write_all(before)
+    state = StateDir(tmp_path)
+    one = book(state)
+    add(one, M, NOON + 60)
+    monkeypatch.setattr("serving.state_dir._replace", full)
+    write_all(one)
+    # Nor is what was not taken held in memory, beyond the bound of all versions together.
+    for kept in (book(StateDir(tmp_path)).look(M), book(state).look(M)):
+        assert kept is not None
+        message = kept.series.message(Span.HOUR, None)
+        assert message == before.pages[M].series.message(Span.HOUR, None)

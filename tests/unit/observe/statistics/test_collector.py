@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from serving.models.views import ModelView
 from serving.observe.statistics import collector
+from serving.observe.statistics.book import Page
 from serving.observe.statistics.gauges import figures
 from serving.observe.statistics.taker import Statistics
 from serving.settings import Settings
@@ -106,6 +108,29 @@ def test_what_the_schema_does_not_allow_is_told_once_as_long_as_it_lasts(tmp_pat
         world.take(sample([[0, 2]] * 50))
         world.after(60)
     assert [record["event"] for record in told] == ["feature_anomalies_over"]
+
+
+def test_a_schema_of_names_without_end_and_numbers_that_are_none_is_told_in_short(
+    tmp_path: Path,
+) -> None:
+    comparator = "drift_comparator { jensen_shannon_divergence { threshold: inf } }"
+    known = f'feature {{ name: "x[0]" type: FLOAT {comparator} }}'
+    unknown = f'feature {{ name: "{"n" * 1_000_000}" presence {{ min_count: 1 }} type: FLOAT }}'
+    (tmp_path / "schema.pbtxt").write_text(f"{known}\n{unknown}")
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    for _ in range(2):
+        world.take(sample([[at, at] for at in range(50)]))
+        world.after(60)
+
+    def told(page: Page) -> str:
+        anomalies = [one.to_json() for one in page.alarms.standing]
+        distances = [one.to_json() for one in page.distances.values()]
+        return json.dumps([anomalies, distances], allow_nan=False)
+
+    found = world.made.collector.read(("m", 1), told)
+    assert '"threshold": null' in found
+    assert "SCHEMA_MISSING_COLUMN" in found
+    assert len(found) < 5000
 
 
 def test_a_window_far_from_the_one_before_drifts(tmp_path: Path) -> None:
@@ -215,9 +240,9 @@ def test_who_reads_waits_for_one_version_that_is_written_at_most(
         def __exit__(self, *_: object) -> None:
             pass
 
-    def counted(state: StateDir, name: str, document: Any) -> bool:
+    def counted(state: StateDir, name: str, document: Any, *, hold: bool = True) -> bool:
         held[-1] += 1
-        return write(state, name, document)
+        return write(state, name, document, hold=hold)
 
     monkeypatch.setattr(collector, "_lock", Counted())
     monkeypatch.setattr(StateDir, "write", counted)

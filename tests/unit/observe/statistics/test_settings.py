@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.errors import ConfigError
 from serving.observe.sampling import configure
+from serving.observe.statistics import opening
+from serving.observe.statistics.opening import open_statistics
 from serving.observe.statistics.rollup import Span
 from serving.settings import Settings
 from serving.settings.statistics import StatisticsSettings
+from serving.state_dir import StateDir
 from tests.unit.observe.statistics.test_collector import MATRIX, World, sample
 from tests.unit.observe.statistics.world import Sample, features, signature, tensor, view
 
@@ -96,3 +100,25 @@ def test_the_core_is_told_how_much_all_versions_may_cost(
     configure(server, settings, statistics=is_on)
     assert server.told["statistics_samples"] == samples
     assert server.told["statistics_values"] == values
+
+
+def test_rollouts_that_go_by_statistics_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for the rule and has not what it takes is told at the start."""
+
+    def opened(enabled: Any, **drift: float) -> bool:
+        given: Any = {"canary": {"drift": drift}, "statistics": {"enabled": enabled}}
+        return open_statistics(Settings(**given), StateDir(None)) is not None
+
+    assert opened("auto", outputs=0.1)
+    assert not opened(False, classes=0.1)
+    with pytest.raises(ConfigError, match="go by statistics, which are off"):
+        opened(False, inputs=0.1)
+
+    def missing() -> None:
+        raise ConfigError("install 'serving[statistics]'")
+
+    monkeypatch.setattr(opening, "datasketches", missing)
+    monkeypatch.setattr(opening, "find_spec", lambda _: None)
+    assert not opened("auto")
+    with pytest.raises(ConfigError, match="install"):
+        opened("auto", outputs=0.1)
