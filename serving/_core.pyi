@@ -308,8 +308,8 @@ class Constraint:
     ``column``: (which, of how many) of a row's values; None: all of the tensor. ``numbers``: its
     values are numbers, else texts. ``refuses``: what is otherwise refuses the request, else it is
     counted. ``required``: no value is missing (NaN, an empty text, an input left out). ``least``,
-    ``most``: both allowed. ``whole``: numbers without a fraction. ``values``: the texts that are
-    allowed. ``least_values``, ``most_values``: of a row."""
+    ``most``: both allowed; an integer of 64 bits is compared as it is. ``whole``: numbers without a
+    fraction. ``values``: the texts allowed. ``least_values``, ``most_values``: of a row."""
 
     def __new__(
         cls,
@@ -426,12 +426,14 @@ class Queue:
 
     def check(self, constraints: Sequence[Constraint]) -> None:
         """Hold every request against these from now on, before it is queued; none: against
-        nothing. What was counted of those before is forgotten.
+        nothing. A feature that was there before goes on being counted; of those that were, the last
+        1,024 with anomalies are counted still.
 
         Raises ValueError for one that does not fit the model's inputs; all stay as they were."""
 
     def anomalies(self) -> list[tuple[str, str, bool, int]]:
-        """(feature, kind, whether it refused them, requests that had it) since ``check``."""
+        """(feature, kind, whether it refused them, requests that had it) since the first
+        ``check``."""
 
     def close(self) -> None:
         """Refuse new requests; let the queued ones out. Copies are dropped."""
@@ -716,6 +718,11 @@ class Sample:
         """Whether it is of the share that ``Queue.sample`` set."""
 
     @property
+    def for_anomaly(self) -> bool:
+        """Whether it was kept since it is not as its model's schema says, whatever ``Queue.sample``
+        set: at most one a second of a version of which any are sampled."""
+
+    @property
     def for_statistics(self) -> bool:
         """Whether it is of those that ``Queue.sample_for_statistics`` allows."""
 
@@ -750,6 +757,11 @@ class Sample:
     @property
     def message(self) -> str:
         """What the client was told of the error; '' without one."""
+
+    @property
+    def anomaly(self) -> tuple[str, str, str] | None:
+        """The input that is not as the model's schema says, where the request was answered all the
+        same; in what way, in words; and these without the value that came."""
 
     @property
     def inputs(self) -> list[tuple[str, str, tuple[int, ...], bytes]]:

@@ -37,7 +37,7 @@ from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.verdicts import Bench
 from serving.models.views import Changes, ModelView
-from serving.observe import nonblocking_writer, sampling, shadows
+from serving.observe import nonblocking_writer, request_anomalies, sampling, shadows
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.gates import add_gates
@@ -47,7 +47,6 @@ from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.replayed import ReplayTaker
 from serving.observe.replayed import add_metrics as add_replay
-from serving.observe.request_anomalies import add_request_anomalies
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
 from serving.observe.rollouts import add_rollouts
@@ -326,7 +325,7 @@ class Gateway:
         add_rollouts(exposition, self.rollouts)
         add_gates(exposition, self.manager.gates)
         add_write_back(exposition, self.write_back)
-        add_request_anomalies(exposition, self.models)
+        request_anomalies.add_request_anomalies(exposition, self.models)
         if self.statistics is not None:
             statistics_gauges.add_metrics(exposition, self.statistics)
         pages = self._console.pages
@@ -343,6 +342,7 @@ class Gateway:
             *settings_operations.operations(settings, origins),
             *observed.operations(self.tracker, self._traced, lambda: self.write_back),
             *statistics_operations.operations(self.statistics),
+            *request_anomalies.operations(self.manager.view),
             *self._remote.operations(),
             *self._console.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),

@@ -33,7 +33,7 @@ def show(
 ) -> None:
     """Show a schema as a table."""
     from serving.cli.statistics_table import print_schema
-    from serving.statistics.files import SCHEMA
+    from serving.model_config.validation import SCHEMA
     from serving.statistics.metadata import Kind, to_json
 
     schema = read(_found(file, SCHEMA), Kind.SCHEMA)

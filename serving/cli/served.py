@@ -13,9 +13,11 @@ from serving.cli import options
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.output import UserError, clean, print_line, print_table
 
+_MOST_REQUESTS = 50
 _WINDOWS = ("live", "minute", "hour", "day", "baseline")
 _DRIFT = ("FEATURE", "COMPARED", "MEASURE", "DISTANCE", "THRESHOLD", "ROWS", "WINDOW")
 _ANOMALIES = ("FEATURE", "TYPE", "SEVERITY", "WINDOW", "WHAT")
+_REQUESTS = ("FEATURE", "TYPE", "MODE", "REQUESTS")
 _COMPARED = {"skew": "baseline", "drift": "window before", "versions": "other version"}
 
 
@@ -73,7 +75,13 @@ def live(
         raise UserError(f"--window: expected {', '.join(_WINDOWS)}", code=2)
     port = AdminPort(admin_url, token_file)
     path = version_path(port, model)
-    found, _ = statistics_of(port, path, window)
+    try:
+        found, _ = statistics_of(port, path, window)
+    except UserError:
+        # Where all requests are refused there are no statistics of any.
+        if output is None and not as_json:
+            _show_requests(port, path)
+        raise
     if output is not None:
         _write(found, output)
     elif as_json:
@@ -105,6 +113,13 @@ def _show(port: AdminPort, path: str, found: Any) -> None:
     _table("distances", _DRIFT, far)
     wrong = [_anomaly(one) for one in port.get(f"{path}/anomalies").get("anomalies", ())]
     _table("anomalies", _ANOMALIES, wrong)
+    _show_requests(port, path)
+
+
+def _show_requests(port: AdminPort, path: str) -> None:
+    found = port.get(f"{path}/requests/anomalies").get("anomalies", ())
+    rows = [tuple(one.get(key.lower()) for key in _REQUESTS) for one in found[:_MOST_REQUESTS]]
+    _table("requests that do not fit the schema", _REQUESTS, rows)
 
 
 def _table(title: str, headers: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+_RAGGED = "the lists of a column do not have the same length"
 # Column -> its values: arrays with the rows first.
 Piece = Mapping[str, Array]
 
@@ -61,7 +62,7 @@ def joined(piece: Piece, other: Piece) -> Piece:
     try:
         return {name: np.concatenate((piece[name], other[name])) for name in piece}
     except ValueError:
-        raise SetError("the lists of a column do not have the same length") from None
+        raise SetError(_RAGGED) from None
 
 
 def check_columns(names: list[str]) -> None:
@@ -79,16 +80,18 @@ def check_columns(names: list[str]) -> None:
 def column(values: list[Any], *, loose: bool = False) -> Array:
     """Values of one column as an array: numbers as numbers, all else as objects. ``loose``: so are
     lists that differ in length. Raises SetError."""
-    if any(isinstance(one, str) for one in values):
+    if any(isinstance(one, str | bytes) for one in values):
         # As objects at once: among numpy's texts each takes as much as the longest.
         texts = (str(one) if isinstance(one, int | float) else one for one in values)
         return np.fromiter(texts, object, len(values))
+    if _has_texts(values):
+        return _texts(values, loose=loose)
     try:
         found = np.asarray(values)
     except ValueError:
         if loose:
             return objects(values)
-        raise SetError("the lists of a column do not have the same length") from None
+        raise SetError(_RAGGED) from None
     except OverflowError:
         if loose:
             return objects(values)
@@ -96,6 +99,26 @@ def column(values: list[Any], *, loose: bool = False) -> Array:
     if found.dtype.kind in "biuf":
         return found
     return np.asarray(values, object) if found.dtype.kind == "O" else found.astype(object)
+
+
+def _has_texts(values: Sequence[Any]) -> bool:
+    """Whether any of the lists has a text, however deep."""
+    kinds = set(map(type, values))
+    if str in kinds or bytes in kinds:
+        return True
+    if list not in kinds and tuple not in kinds:
+        return False
+    return any(_has_texts(one) for one in values if isinstance(one, list | tuple))
+
+
+def _texts(values: list[Any], *, loose: bool) -> Array:
+    """Of lists with texts in them, as objects at once."""
+    found = np.asarray(values, object)
+    if not any(isinstance(one, list | tuple) for one in found.flat):
+        return found
+    if loose:
+        return objects(values)
+    raise SetError(_RAGGED)
 
 
 def objects(values: list[Any]) -> Array:

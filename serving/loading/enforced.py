@@ -1,17 +1,21 @@
 """What a version's schema asks of every request, as the core is to hold them against it.
 
 A schema that can't be used is told in words and fails nothing: the version itself is as good as it
-was, and one that is refused for a mistyped file would take its callers' answers with it.
+was, and one that is refused for a mistyped file would take its callers' answers with it. One that
+was good, and is mistyped when it is edited, holds on as it was.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.model_config.validation import Mode, ValidationConfig
+from serving.events import log
+from serving.model_config.validation import SCHEMA, Mode, ValidationConfig
 from serving.registry.mlmodel import Declared
 from serving.settings import Settings
 from serving.signature import Signature
@@ -23,52 +27,166 @@ if TYPE_CHECKING:
 # Notes of a schema that are told one by one, and characters of one: names in it are others' words.
 _MOST_TOLD = 5
 _MOST_WORDS = 300
+# Of a file: what tells that it is another than before; None: there is none.
+_Stamp = tuple[int, int, int] | None
 
 
-def checks_of(
-    folders: Sequence[Path],
-    signature: Signature,
-    declared: Declared,
-    given: ValidationConfig,
-    settings: Settings,
-) -> tuple[list[_core.Constraint], tuple[str, ...]]:
-    """And notes. ``folders``: where the schema may lie, the first that has one goes before the
-    others; ``declared``: what MLflow says of the inputs."""
-    usual = given.mode or settings.validation.mode
-    if usual == "off" and all(mode == "off" for mode in given.features.values()):
-        return [], ()
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Of a version: what a schema is held against, and what becomes of anomalies. ``declared``:
+    what MLflow says of the inputs; ``given``: what the model's configuration says."""
+
+    model: str
+    version: int
+    signature: Signature
+    declared: Declared
+    given: ValidationConfig
+    settings: Settings
+
+    @property
+    def usual(self) -> Mode:
+        return self.given.mode or self.settings.validation.mode
+
+    @property
+    def is_off(self) -> bool:
+        return self.usual == "off" and all(mode == "off" for mode in self.given.features.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a schema asks of requests, each with its mode, and that as the core has it; ``wrong``:
+    why it could not be read."""
+
+    rules: tuple[tuple[Constraint, Mode], ...] = ()
+    checks: tuple[_core.Constraint, ...] = ()
+    notes: tuple[str, ...] = ()
+    wrong: str = ""
+
+
+class Enforced:
+    """What requests of one loaded version are held against. The version's own schema, which is one
+    of its files, is read at its load; the model's, which is edited, whenever ``look`` is called.
+
+    From any thread; one that looks keeps others waiting.
+    """
+
+    def __init__(self, terms: Terms, version: Path, model: Path) -> None:
+        """``version``, ``model``: the folders in which it may lie, the first goes before."""
+        self._terms = terms
+        self._lock = threading.Lock()
+        self._queue: _core.Queue | None = None
+        self._path = model / SCHEMA
+        # The same folder may be both: then somebody edits it.
+        self._is_own = version != model and os.path.lexists(version / SCHEMA)
+        path = version / SCHEMA if self._is_own else self._path
+        self._stamp = _stamp(path)
+        self._asked = _asked(terms, path if self._stamp is not None else None)
+        self._trouble = (
+            f"requests are not checked: {self._asked.wrong}" if self._asked.wrong else ""
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is other than asked for, in words."""
+        return (*self._asked.notes, *filter(None, [self._trouble]))
+
+    def begin(self, queue: _core.Queue) -> None:
+        """Have requests in this line checked."""
+        with self._lock:
+            self._queue = queue
+            if self._asked.rules:
+                queue.check(self._asked.checks)
+
+    def look(self, model: Path) -> bool:
+        """Take up what the model's schema says now; ``model``: its folder. Whether ``notes`` are
+        others. A schema that can't be used changes nothing, and is told once."""
+        with self._lock:
+            if self._terms.is_off or self._is_own:
+                return False
+            self._path = model / SCHEMA
+            stamp = _stamp(self._path)
+            if stamp == self._stamp:
+                return False
+            before, self._stamp = self.notes, stamp
+            self._take(_asked(self._terms, self._path if stamp is not None else None))
+            return self.notes != before
+
+    def _take(self, asked: _Asked) -> None:
+        wrong = asked.wrong
+        if not wrong and asked.rules != self._asked.rules and self._queue is not None:
+            try:
+                self._queue.check(asked.checks)
+            except ValueError as error:
+                wrong = f"{SCHEMA}: {error}"
+        if wrong:
+            self._keep(wrong)
+            return
+        self._tell_changed(asked)
+        self._asked, self._trouble = asked, ""
+
+    def _keep(self, wrong: str) -> None:
+        held = bool(self._asked.rules)
+        effect = "what it said before holds" if held else "requests are not checked"
+        self._trouble = f"{effect}: {wrong}"
+        log.warning("request_schema_unusable", **self._names(), reason=wrong, effect=effect)
+
+    def _tell_changed(self, asked: _Asked) -> None:
+        if asked.rules == self._asked.rules and not self._trouble:
+            return
+        features = len({one.feature for one, _ in asked.rules})
+        log.info("request_schema_changed", **self._names(), features=features)
+
+    def _names(self) -> dict[str, str | int]:
+        return {"model": self._terms.model, "version": self._terms.version}
+
+
+def _asked(terms: Terms, path: Path | None) -> _Asked:
+    """By the schema in this file; None: there is none."""
+    if terms.is_off:
+        return _Asked()
+    if path is None:
+        # By the setting alone any model may be without one.
+        asked = terms.given.mode is not None or bool(terms.given.features)
+        return _Asked(notes=(f"requests are not checked: there is no {SCHEMA}",) if asked else ())
     # Messages take a while to be made, and most versions have no schema.
-    from serving.statistics.files import SCHEMA, read, schema_in
+    from serving.statistics.files import read
     from serving.statistics.metadata import FormatError, Kind
     from serving.validation.constraints import compiled
 
-    path = schema_in(folders)
-    if path is None:
-        # By the setting alone any model may be without one.
-        asked = given.mode is not None or bool(given.features)
-        return [], (f"requests are not checked: there is no {SCHEMA}",) if asked else ()
     try:
         schema = read(path, Kind.SCHEMA)
     except FormatError as error:
-        return [], (f"requests are not checked: {SCHEMA}: {error}",)
+        return _Asked(wrong=f"{SCHEMA}: {error}")
+    signature, given = terms.signature, terms.given
     shapes = {one.name: one.client_shape for one in signature.inputs}
-    found = compiled(schema, shapes, _names(signature, declared))
+    found = compiled(schema, shapes, _names(signature, terms.declared))
     datatypes = {one.name: one.datatype for one in signature.inputs}
-    modes = {one.feature: given.features.get(one.feature, usual) for one in found.constraints}
+    modes = {one.feature: given.features.get(one.feature, terms.usual) for one in found.constraints}
     left_out = [*found.left_out, *_unfit(found.constraints, datatypes)]
     left_out += [
         f"{name}: validation.features names it, and the schema does not"
         for name in given.features
         if name not in modes
     ]
-    checks = []
+    rules, checks = [], []
     for one in found.constraints:
-        if modes[one.feature] != "off" and _fits(one, datatypes) and _asks(one):
+        mode = modes[one.feature]
+        if mode != "off" and _fits(one, datatypes) and _asks(one):
             try:
-                checks.append(_for_core(one, modes[one.feature], shapes))
+                checks.append(_for_core(one, mode, shapes))
+                rules.append((one, mode))
             except (ValueError, OverflowError) as error:
                 left_out.append(f"{one.feature}: {_why_senseless(error)}")
-    return checks, tuple(_notes(left_out))
+    return _Asked(tuple(rules), tuple(checks), tuple(_notes(left_out)))
+
+
+def _stamp(path: Path) -> _Stamp:
+    """A link to nothing had better be told than taken for no schema."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0) if os.path.lexists(path) else None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _fits(one: Constraint, datatypes: Mapping[str, str]) -> bool:

@@ -6,20 +6,20 @@ port shows it as soon as its schema names it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.execution.stated import Stated
 from serving.loading import mlflow_inputs
 from serving.loading.batching.cost import CostCurve
+from serving.loading.enforced import Enforced
 from serving.loading.inputs.example import Example
 from serving.model_config.schema import ModelConfig
 from serving.registry.mlmodel import NOTHING_DECLARED, Declared
 from serving.signature import Signature
 
 if TYPE_CHECKING:
-    from serving import _core
     from serving.execution.isolation.parent.supervised import IsolatedRunner
     from serving.execution.session import Runner
     from serving.execution.texts_beside import TextsBeside
@@ -78,7 +78,7 @@ NOTHING_KNOWN = VersionFacts()
 class Warmed:
     """A session that has run, and what came to light. ``isolated``, ``checked``, ``notes``,
     ``baseline`` and ``example``: see ``VersionFacts``; ``labels``: output -> what its elements are
-    called, one a line; ``checks``: what its schema asks of requests."""
+    called, one a line; ``enforced``: what its schema asks of requests."""
 
     job: Job
     runner: Runner | IsolatedRunner | TextsBeside
@@ -88,9 +88,9 @@ class Warmed:
     notes: tuple[str, ...]
     stated: Stated
     labels: Mapping[str, str]
+    enforced: Enforced
     baseline: str = ""
     example: Example | None = None
-    checks: Sequence[_core.Constraint] = ()
 
 
 def facts_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.errors import ErrorCode
@@ -13,6 +14,7 @@ from serving.execution.session import Runner
 from serving.execution.texts_beside import TextsBeside
 from serving.loading import mlflow_inputs
 from serving.loading.batching.verdict import BatchingVerdict
+from serving.loading.enforced import Enforced
 from serving.loading.facts import VersionFacts
 from serving.model_config.reshape import described_shape
 from serving.model_config.schema import ModelConfig
@@ -42,6 +44,7 @@ class LoadedSlot:
     verdict_now: Callable[[], BatchingVerdict]
     stats: _core.Stats
     on_closed: Callable[[], None]
+    enforced: Enforced
 
     @property
     def verdict(self) -> BatchingVerdict:
@@ -51,11 +54,12 @@ class LoadedSlot:
     @property
     def facts(self) -> VersionFacts:
         """What is known of it now: since it began to serve, its batching may have been settled,
-        and the child that it runs in may have ended."""
+        the child that it runs in may have ended, and its schema may have been edited."""
         known, trouble, batching = self.facts_at_start, self.runner.trouble, self.verdict.words
-        if not trouble and batching == known.batching:
+        asked = self.enforced.notes
+        if not trouble and not asked and batching == known.batching:
             return known
-        notes = (*known.notes, *filter(None, [trouble]))
+        notes = (*known.notes, *asked, *filter(None, [trouble]))
         return replace(known, batching=batching, notes=notes)
 
     @property
@@ -64,6 +68,11 @@ class LoadedSlot:
         if isinstance(self.runner, TextsBeside):
             return self.runner.process
         return self.runner if isinstance(self.runner, IsolatedRunner) else None
+
+    def look_beside(self, folder: Path) -> bool:
+        """Take up what changed beside the versions, in the model's folder, and makes no new slot:
+        its schema. Reads files; whether ``facts`` are others."""
+        return self.enforced.look(folder)
 
     def shut(self) -> bool:
         """Take no more requests; whether ``close`` has nothing to wait for then, nor a child."""

@@ -29,7 +29,7 @@ from serving.loading import mlflow_inputs, mlflow_model, threads
 from serving.loading.baseline import found_baseline
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
-from serving.loading.enforced import checks_of
+from serving.loading.enforced import Enforced, Terms
 from serving.loading.facts import Warmed
 from serving.loading.inputs.example import example_of
 from serving.loading.inputs.samples import Samples, Sources, collect, run_all
@@ -50,7 +50,7 @@ from serving.model_config.labels import labels_of
 from serving.model_config.schema import ModelConfig
 from serving.registry.manifest import has_manifest, read_manifest, verify
 from serving.settings import Settings
-from serving.signature import left_out_notes
+from serving.signature import Signature, left_out_notes
 from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -258,12 +258,10 @@ class Loader:
             example = example_of(samples.samples, found.plan(runner.signature))
             baseline, more = found_baseline(job.path)
             notes += more
-            places, asked = (job.path, job.folder), job.config.validation
-            checks, more = checks_of(places, runner.signature, job.declared, asked, job.settings)
-            notes += more
+            enforced = _enforced(job, runner.signature)
             warmed = Warmed(
-                *(job, runner, found, isolated, checked, notes, stated, labels, baseline, example),
-                checks=checks,
+                *(job, runner, found, isolated, checked, notes, stated, labels, enforced),
+                *(baseline, example),
             )
             if isinstance(runner, IsolatedRunner):
                 runner.on_trouble = load.on_changed
@@ -314,6 +312,12 @@ def _isolated(job: Job, found: Findings | None, stated: Stated) -> str:
     if graph is None:
         return ""
     return reason(integer_div=graph_divides_integers(graph), grows=growth(graph))
+
+
+def _enforced(job: Job, signature: Signature) -> Enforced:
+    given = job.config.validation
+    terms = Terms(job.name, job.version, signature, job.declared, given, job.settings)
+    return Enforced(terms, job.path, job.folder)
 
 
 def _scoring_note(job: Job, runner: Runner | IsolatedRunner) -> tuple[str, ...]:

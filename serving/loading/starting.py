@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ def start(
     queue = make_queue(
         runner.signature, verdict, config, job.settings, stats, of, warmed.labels, job.declared
     )
-    queue.check(warmed.checks)
+    warmed.enforced.begin(queue)
     served: AnyRunner = runner
     verdict_now, end_proof = (lambda: verdict), _nothing
     if verdict.open:
@@ -67,7 +67,7 @@ def start(
 
     load_seconds = time.monotonic() - since
     facts = facts_of(warmed, verdict, config, cost, memory_bytes, load_seconds)
-    _report(job, facts, surprising=verdict.surprising)
+    _report(job, facts, warmed.enforced.notes, surprising=verdict.surprising)
     return LoadedSlot(
         name=job.name,
         version=job.version,
@@ -78,6 +78,7 @@ def start(
         verdict_now=verdict_now,
         stats=stats,
         on_closed=close_down,
+        enforced=warmed.enforced,
     )
 
 
@@ -129,9 +130,10 @@ def _preferring(
     return verdict, replace(config, preferred_batch_sizes=(best,))
 
 
-def _report(job: Job, facts: VersionFacts, *, surprising: bool) -> None:
+def _report(job: Job, facts: VersionFacts, more: Sequence[str], *, surprising: bool) -> None:
+    """``more``: notes that change while it serves."""
     # Among much else, the line of the version that is ready says how it is batched.
     say = log.warning if surprising else log.debug
     say("batching_decided", model=job.name, version=job.version, verdict=facts.batching)
-    for note in facts.notes:
+    for note in (*facts.notes, *more):
         log.warning("load_note", model=job.name, version=job.version, note=note)

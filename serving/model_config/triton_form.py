@@ -9,6 +9,7 @@ from serving.model_config.schema import ModelConfig, TensorConfig, VersionPolicy
 from serving.model_config.signatures import to_json
 from serving.model_config.triton_read import GRAPH_LEVELS
 from serving.model_config.triton_rules import BACKEND, PLATFORM
+from serving.model_config.validation import features_json
 from serving.signature import DATATYPES, Signature, Tensor
 from serving.wire import messages
 
@@ -147,6 +148,7 @@ def _set_session(message: Any, config: ModelConfig) -> None:
         ("request_log_redact", ",".join(config.request_log.redact) or None),
         ("signatures", to_json(config.signatures) or None),
         ("validation_mode", config.validation.mode),
+        ("validation_features", features_json(config.validation.features) or None),
     ):
         if value is not None:
             given[key] = (

@@ -23,7 +23,7 @@ from serving.model_config.schema import (
     SignatureConfig,
 )
 from serving.model_config.signatures import read_json
-from serving.model_config.validation import MODES, ValidationConfig
+from serving.model_config.validation import MODES, ValidationConfig, read_features
 from serving.model_config.words import PROVIDERS, refuse_outside_reach, suggestion
 
 CPU, CUDA, TENSORRT, OPENVINO = (PROVIDERS[key] for key in ("cpu", "cuda", "tensorrt", "openvino"))
@@ -51,6 +51,7 @@ _OWN_PARAMETERS = (
     "memory_bytes",
     "signatures",
     "validation_mode",
+    "validation_features",
     *IN_PLACE,
 )
 _NAMED_VALUES = {
@@ -132,13 +133,14 @@ def gates(message: Any) -> GatesConfig:
 
 
 def validation(message: Any) -> ValidationConfig:
-    """Our own key among ``parameters``."""
-    text = _given(message).get("validation_mode")
+    """Our own keys among ``parameters``."""
+    given = _given(message)
+    text = given.get("validation_mode")
     mode = next((one for one in MODES if one == text), None)
     if text is not None and mode is None:
         words = ", ".join(MODES)
         raise ConfigError(f"parameter 'validation_mode' is one of {words}, got {text!r}")
-    return ValidationConfig(mode)
+    return ValidationConfig(mode, read_features(given.get("validation_features", "{}")))
 
 
 def _given(message: Any) -> dict[str, str]:

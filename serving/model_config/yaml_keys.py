@@ -16,7 +16,7 @@ from serving.model_config.schema import (
     Isolation,
     SignatureMethod,
 )
-from serving.model_config.validation import Mode
+from serving.model_config.validation import MOST_FEATURES, Mode
 
 Datatype = Literal[
     "BOOL",
@@ -165,7 +165,7 @@ _Mode = Annotated[Mode, BeforeValidator(_off)]
 
 class ValidationYaml(Section):
     mode: _Mode | None = None
-    features: Annotated[dict[str, _Mode], Field(max_length=4096)] = {}
+    features: Annotated[dict[str, _Mode], Field(max_length=MOST_FEATURES)] = {}
 
 
 class SignatureYaml(Section):

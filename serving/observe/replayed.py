@@ -24,6 +24,9 @@ class ReplayTaker:
     """A subscriber: takes all requests of an answering version until enough are kept, few from then
     on, and none where no gate asks for them."""
 
+    # They would be too many among the others.
+    keeps_anomalies = False
+
     def __init__(
         self, settings: Settings, replay: Replay, given: Mapping[str, GatesConfig]
     ) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from serving.events import log
@@ -55,6 +56,12 @@ class Taker(Protocol):
 
 class Subscriber(Taker, Protocol):
     """One that wants a share of the requests."""
+
+    @property
+    def keeps_anomalies(self) -> bool:
+        """Whether it wants beside its share, of each version of which it wants any, those that the
+        core keeps since they are not as their model's schema says."""
+        ...
 
     def rate(self, version: VersionView) -> float:
         """The share of its requests that is wanted, 0 to 1."""
@@ -151,18 +158,17 @@ class Samples:
             one.end()
 
     def _hand_out(self, samples: Sequence[_core.Sample]) -> None:
-        # Without statistics all of them are drawn.
-        paced = self._paced is not None
-        drawn = [sample for sample in samples if sample.drawn] if paced else samples
         for place, one in enumerate(self._subscribers):
-            _give(one, self._of(place, drawn))
+            alone = len(self._takers) == 1 and one.keeps_anomalies
+            _give(one, samples, None if alone else partial(self._gets, place, one))
         if self._paced is not None:
-            _give(self._paced, [sample for sample in samples if sample.for_statistics])
+            _give(self._paced, samples, lambda sample: sample.for_statistics)
 
-    def _of(self, place: int, samples: Sequence[_core.Sample]) -> Sequence[_core.Sample]:
-        if len(self._subscribers) == 1:
-            return samples
-        return [sample for sample in samples if self._random.random() < self._share(place, sample)]
+    def _gets(self, place: int, one: Subscriber, sample: _core.Sample) -> bool:
+        share = self._share(place, sample)
+        if sample.for_anomaly and one.keeps_anomalies and share:
+            return True
+        return sample.drawn and (len(self._subscribers) == 1 or self._random.random() < share)
 
     def _share(self, place: int, sample: _core.Sample) -> float:
         """All, of a version that left meanwhile."""
@@ -182,9 +188,12 @@ def _tell(
         queue.sample_for_statistics(paced)
 
 
-def _give(taker: Taker, samples: Sequence[_core.Sample]) -> None:
+def _give(
+    taker: Taker, samples: Sequence[_core.Sample], gets: Callable[[_core.Sample], bool] | None
+) -> None:
+    """``gets``: whether one is for it; None: all are."""
     try:
-        taker.keep(samples)
+        taker.keep(samples if gets is None else [one for one in samples if gets(one)])
     except Exception:  # noqa: BLE001 - a bug in one must not keep samples from others
         log.exception("samples_not_kept")
 

@@ -49,7 +49,10 @@ class Configs:
         self, found: FoundModel, known: KnownConfig | None
     ) -> tuple[FoundModel, KnownConfig | None]:
         read = found.config or self._of(found, known)
-        return replace(found, config=_amended(read, found.listed)), read
+        config = _amended(read, found.listed)
+        if config is not None:
+            config = replace(config, folder=found.path)
+        return replace(found, config=config), read
 
     def _of(self, found: FoundModel, known: KnownConfig | None) -> KnownConfig | None:
         stale = known is None or known.stamp != found.config_stamp

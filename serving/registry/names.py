@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from serving.model_config import CONFIG_FILES
+from serving.model_config.validation import SCHEMA
 
 MAX_NAME = 255
 MAX_VERSION = 2**63 - 1
@@ -57,6 +58,7 @@ def is_beside(name: str) -> bool:
     in the same folder."""
     return (
         name in _CONFIG_FILES
+        or name == SCHEMA
         or name in SIDE_FOLDERS
         or is_digits(name)
         or name.startswith(UNFINISHED)

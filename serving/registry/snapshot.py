@@ -28,7 +28,8 @@ MODEL_LIST = "the model config list"
 @dataclass(frozen=True, slots=True)
 class KnownConfig:
     """A model's configuration as it was read; None where the files are wrong, and ``error`` says
-    how."""
+    how. ``folder``: the model's, in which what lies beside its versions is; None: that of the
+    versions' own origin."""
 
     stamp: str
     fingerprint: str
@@ -37,6 +38,7 @@ class KnownConfig:
     error: str = ""
     route: RouteConfig = NO_ROUTE
     canary: CanaryConfig = NO_CANARY
+    folder: Path | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from serving.model_config.validation import SCHEMA
 from serving.statistics.forms import dump, parse
 from serving.statistics.metadata import FormatError, Kind, form_of, most_bytes
 from serving.user_files import TooLargeError, read_file
-
-# Of a model, beside its ``model.yaml``, or in the folder of a version, which goes before it.
-SCHEMA = "schema.pbtxt"
 
 
 def read(path: Path, kind: Kind) -> Any:

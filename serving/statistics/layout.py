@@ -149,6 +149,16 @@ class Layout:
                 found |= _split(name, array, column.width or 0)
         return found
 
+    def check(self) -> None:
+        """Raises ValueError where two columns would be one feature: 'x[0]', and lists 'x'."""
+        for name, column in self.columns.items():
+            for at in range(column.width or 0) if column.splits else ():
+                if (other := f"{name}[{at}]") in self.columns:
+                    raise ValueError(
+                        f"column '{other[:64]}' and the place {at} of the lists of column"
+                        f" '{name[:64]}' would be one feature: give one of them another name"
+                    )
+
     def types(self) -> dict[str, FeatureType]:
         """By feature."""
         found: dict[str, FeatureType] = {}

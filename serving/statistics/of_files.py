@@ -97,6 +97,10 @@ def statistics_of(
     Raises DataError; ConfigError where a package is missing.
     """
     layout = _layout(paths, heard)
+    try:
+        layout.check()
+    except ValueError as error:
+        raise DataError(f"{paths[0]}: {error}") from None
     if slice_by and slice_by not in layout.columns:
         few = ", ".join(f"'{name[:64]}'" for name in list(layout.columns)[:4])
         raise DataError(f"there is no column '{slice_by}' to slice by; there are {few}")

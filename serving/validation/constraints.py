@@ -26,9 +26,9 @@ class Constraint:
 
     ``column``: of a tensor with two axes; None: all of the tensor. ``numbers``: they are numbers,
     else texts. ``required``: no value may be missing (NaN, an empty text, an input left out).
-    ``least``, ``most``: bounds of numbers, both allowed. ``nan``, ``infinite``: allowed. ``whole``:
-    numbers without a fraction. ``values``: the texts that are allowed. ``least_values``,
-    ``most_values``: how many a row has.
+    ``least``, ``most``: bounds of numbers, both allowed; those of integers are integers. ``nan``,
+    ``infinite``: allowed. ``whole``: numbers without a fraction. ``values``: the texts that are
+    allowed. ``least_values``, ``most_values``: how many a row has.
     """
 
     feature: str
@@ -127,14 +127,14 @@ def _bounds(feature: Any) -> dict[str, Any]:
             allowed = {"nan": not domain.disallow_nan, "infinite": not domain.disallow_inf}
             return _single(_range(domain)) | allowed
         case "bool_domain":
-            return {"least": 0.0, "most": 1.0, "whole": True}
+            return {"least": 0, "most": 1, "whole": True}
     return {}
 
 
 def _range(domain: Any) -> dict[str, Any]:
     return {
-        "least": float(domain.min) if domain.HasField("min") else None,
-        "most": float(domain.max) if domain.HasField("max") else None,
+        "least": domain.min if domain.HasField("min") else None,
+        "most": domain.max if domain.HasField("max") else None,
     }
 
 

@@ -623,7 +623,11 @@ def test_features_are_shown_against_their_baseline(
     (repository / "tiny" / "schema.pbtxt").write_text(SCHEMA)
     (repository / "tiny" / "config.pbtxt").write_text(LABELLED)
     (repository / "tiny" / "labels.txt").write_text("<b>cat\n<b>dog\n<b>fish\n")
-    settings = {"statistics.samples_per_second": "0", "statistics.window_s": "1"}
+    settings = {
+        "statistics.samples_per_second": "0",
+        "statistics.window_s": "1",
+        "validation.mode": "log",
+    }
     gateway = start_gateway(repository, settings)
     browser.open(page(gateway, "#/models/tiny"))
     browser.shows("Nobody has asked this version since the gateway started")
@@ -646,6 +650,7 @@ def test_features_are_shown_against_their_baseline(
     browser.open(page(gateway, "#/models/tiny"))
     browser.shows("FEATURE_TYPE_")
     browser.shows("x[1]")
+    browser.shows("Requests that do not fit the schema")
     browser.shows("live baseline")
     browser.until(lambda: len(browser.all(".feature svg")) >= 4, "histograms are drawn")
     (bars,) = [one for one in browser.all(".feature svg") if "y.class" in one.accessible_name]

@@ -38,7 +38,8 @@ _NOTED: dict[str, Any] = {
 @dataclass(frozen=True)
 class Request:
     """What is asked, and how it ends: with ``outputs``, or with ``word`` and ``message``.
-    ``max_rows``: of the model's batches; 0 where it has none."""
+    ``max_rows``: of the model's batches; 0 where it has none. ``most``: the largest value that its
+    schema allows each input, and only counts what is larger."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] = ()
@@ -53,6 +54,7 @@ class Request:
     word: str = ""
     message: str = ""
     max_rows: int = 0
+    most: float | None = None
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -90,6 +92,7 @@ class Core:
 
     def _answer(self, request: Request, rate: float) -> None:
         queue = _queue(request)
+        queue.check(_checks(request))
         queue.sample(rate)
         route = _core.Route(request.model, {request.version: queue}, request.version)
         self._server.publish([route])
@@ -148,6 +151,13 @@ def _queue(request: Request) -> _core.Queue:
         priority_levels=9,
         default_priority=1,
     )
+
+
+def _checks(request: Request) -> list[_core.Constraint]:
+    if request.most is None:
+        return []
+    names = (name for name, *_ in request.inputs)
+    return [_core.Constraint(name, name, numbers=True, most=request.most) for name in names]
 
 
 def _message(request: Request) -> bytes:

@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Loaded:
     process: Any = None
     at_rest: bool = True
     closed: bool = False
+    looked_beside: list[Path] = field(default_factory=list)
 
     @property
     def facts(self) -> VersionFacts:
@@ -83,6 +84,10 @@ class Loaded:
     @property
     def queue(self) -> Any:
         return self
+
+    def look_beside(self, folder: Path) -> bool:
+        self.looked_beside.append(folder)
+        return False
 
     def shut(self) -> bool:
         assert all(self is not routed for routed in self.world.routed())

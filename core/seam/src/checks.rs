@@ -3,6 +3,22 @@
 use crate::value_error;
 use pyo3::prelude::*;
 
+/// A bound: an integer as it is, else a float.
+#[derive(FromPyObject)]
+pub enum Bound {
+    Whole(i64),
+    Number(f64),
+}
+
+impl From<Bound> for engine::checks::Bound {
+    fn from(bound: Bound) -> Self {
+        match bound {
+            Bound::Whole(number) => Self::Whole(number.into()),
+            Bound::Number(number) => Self::Float(number),
+        }
+    }
+}
+
 #[pyclass(frozen, module = "serving._core", from_py_object)]
 #[derive(Clone)]
 pub struct Constraint {
@@ -23,8 +39,8 @@ impl Constraint {
         numbers: bool,
         refuses: bool,
         required: bool,
-        least: Option<f64>,
-        most: Option<f64>,
+        least: Option<Bound>,
+        most: Option<Bound>,
         nan: bool,
         infinite: bool,
         whole: bool,
@@ -32,7 +48,8 @@ impl Constraint {
         least_values: Option<u64>,
         most_values: Option<u64>,
     ) -> PyResult<Self> {
-        if least.is_some_and(f64::is_nan) || most.is_some_and(f64::is_nan) {
+        let (least, most) = (least.map(Into::into), most.map(Into::into));
+        if [least, most].into_iter().flatten().any(engine::checks::Bound::is_nan) {
             return Err(value_error("a bound is not NaN"));
         }
         let values = values.map(|all| all.into_iter().map(|text| text.into_bytes().into()).collect());

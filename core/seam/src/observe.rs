@@ -66,6 +66,11 @@ impl Sample {
     }
 
     #[getter]
+    fn for_anomaly(&self) -> bool {
+        self.inner.takers.anomaly
+    }
+
+    #[getter]
     fn for_statistics(&self) -> bool {
         self.inner.takers.statistics
     }
@@ -118,6 +123,11 @@ impl Sample {
     #[getter]
     fn message(&self) -> &str {
         &self.inner.message
+    }
+
+    #[getter]
+    fn anomaly(&self) -> Option<(&str, &str, &str)> {
+        self.inner.anomaly.as_ref().map(|noted| (&*noted.input, &*noted.words, &*noted.brief))
     }
 
     #[getter]

@@ -148,8 +148,11 @@ impl Queue {
     fn check(&self, py: Python<'_>, constraints: Vec<Constraint>) -> PyResult<()> {
         let all: Vec<_> = constraints.into_iter().map(|one| one.inner).collect();
         py.detach(|| {
-            let checks = if all.is_empty() { None } else { Some(Checks::new(self.inner.signature(), all)?) };
-            self.inner.check_by(checks.map(Arc::new));
+            let mut checks = Checks::new(self.inner.signature(), all)?;
+            if let Some(before) = self.inner.checks() {
+                checks = checks.after(&before);
+            }
+            self.inner.check_by((!checks.is_empty()).then(|| Arc::new(checks)));
             Ok(())
         })
         .map_err(|words: String| value_error(words))

@@ -119,7 +119,7 @@ fn sample(
     outputs: Vec<Tensor>,
 ) -> Sample {
     let inner = InnerSample {
-        takers: Takers { drawn: true, statistics: false },
+        takers: Takers { drawn: true, ..Takers::default() },
         model: model.to_owned(),
         version,
         route: "",
@@ -132,6 +132,7 @@ fn sample(
         compute: Duration::ZERO,
         word: "",
         message: String::new(),
+        anomaly: None,
         inputs,
         outputs,
         priority: 0,

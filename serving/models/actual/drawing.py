@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from serving.loading.facts import VersionFacts
@@ -49,6 +50,11 @@ class Loaded(Protocol):
     def facts(self) -> VersionFacts: ...
     @property
     def process(self) -> Process | None: ...
+    def look_beside(self, folder: Path) -> bool:
+        """Take up what of the model's folder changes in place. Reads files; whether ``facts`` are
+        others."""
+        ...
+
     def shut(self) -> bool:
         """Take no more requests; whether it is at rest: nothing in it must be waited for."""
         ...

@@ -13,6 +13,7 @@ from serving import machine
 from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
 from serving.model_config import ModelConfig
+from serving.models.actual.beside import Beside, look_beside
 from serving.models.actual.closing import close_all, close_one
 from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
@@ -120,16 +121,22 @@ class Slots:
                 self.history.remark(slot, words, self._outside.wall())
 
     def reconfigure(self, model: str, latest: KnownConfig | None) -> None:
-        """What does not make a new slot (the version policy) changes in place. ``latest``: the
-        model's configuration in force."""
+        """What does not make a new slot (the version policy, the schema) changes in place.
+        ``latest``: the model's configuration in force."""
+        if latest is None:
+            return
         for work in self._works.of(model):
-            if latest is not None and latest.fingerprint == work.slot.key.config:
+            if latest.fingerprint == work.slot.key.config:
                 work.config = latest.config
+            work.beside = Beside(latest.stamp, latest.folder)
+            look_beside(work, self._outside)
 
     def _add(self, candidate: Candidate, known: KnownConfig | None, words: str) -> None:
         now = self._outside.mono()
         slot = Slot(next(self._ids), candidate.key, candidate.origin, now)
         work = Work(slot, known.config if known else None, self._stats_of(slot))
+        if known is not None:
+            work.beside = Beside(known.stamp, known.folder)
         self._works.add(work)
         self.history.record(slot, None, self._outside.wall(), words)
         if known is not None and known.config is None:
@@ -138,6 +145,7 @@ class Slots:
     def _begin_load(self, work: Work) -> None:
         work.gives_way, work.ending = False, Cancellation()
         work.slot.told, work.slot.trying_since = False, None
+        work.seen_beside = work.beside
         self._move(work, State.LOADING, why=_try_words(work.slot))
         assert work.config is not None  # else it failed when it was added
         load = partial(self._load_in_thread, work, work.config, work.ending)
@@ -272,6 +280,7 @@ class Slots:
             batching=facts.batching,
             load_seconds=round(facts.load_seconds or 0.0, 3),
         )
+        look_beside(work, self._outside)
 
     def _on_moved(self, work: Work, loaded: Loaded) -> None:
         """What was read may be half old, half new."""

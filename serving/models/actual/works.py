@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from serving.cancellation import Cancellation
 from serving.model_config import ModelConfig
+from serving.models.actual.beside import NOWHERE, Beside
 from serving.models.actual.drawing import Loaded
 from serving.models.state import Slot, State
 
@@ -29,6 +30,9 @@ class Work:
     ending: Cancellation = field(default_factory=Cancellation)
     gives_way: bool = False
     loaded: Loaded | None = None
+    # The files beside the versions as they are, and as they were when it last looked at them.
+    beside: Beside = NOWHERE
+    seen_beside: Beside = NOWHERE
 
 
 class Works:

@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         pa.field("request_id", pa.string()),
         pa.field("status", pa.string()),
         pa.field("message", pa.string()),
+        pa.field("anomaly", pa.string()),
         pa.field("total_s", pa.float64()),
         pa.field("queue_s", pa.float64()),
         pa.field("compute_s", pa.float64()),
@@ -101,6 +102,7 @@ def _row(record: Record) -> dict[str, Any]:
         "inputs": [_tensor(tensor) for tensor in record.inputs],
         "outputs": [_tensor(tensor) for tensor in record.outputs],
         "route": record.route,
+        "anomaly": record.anomaly,
     }
 
 
@@ -194,8 +196,9 @@ def record_of(row: Mapping[str, Any]) -> Record:
             parameters=json.loads(row["parameters"]),
             inputs=tuple(_logged(tensor) for tensor in row["inputs"]),
             outputs=tuple(_logged(tensor) for tensor in row["outputs"]),
-            # What an earlier release wrote has none.
+            # What an earlier release wrote has neither.
             route=row.get("route") or "",
+            anomaly=row.get("anomaly") or "",
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no row of a request log: {error}") from None

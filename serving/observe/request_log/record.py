@@ -22,8 +22,9 @@ Shown = tuple[str, ...] | None
 class Record(NamedTuple):
     """``at``: when it arrived, in seconds since the epoch; durations in seconds. ``id``: the
     client's; ``request_id``: the one in the log. ``route``: why this version answered, "" where an
-    older log does not say. ``status``: OK, or the word of the error
-    that ``message`` tells."""
+    older log does not say. ``status``: OK, or the word of the error that ``message`` tells.
+    ``anomaly``: in what way a value is not as the model's schema says, where that was answered all
+    the same."""
 
     at: float
     model: str
@@ -40,6 +41,7 @@ class Record(NamedTuple):
     inputs: tuple[LoggedTensor, ...]
     outputs: tuple[LoggedTensor, ...]
     route: str = ""
+    anomaly: str = ""
 
 
 def record_of(sample: _core.Sample, shown: Shown) -> Record:
@@ -59,7 +61,16 @@ def record_of(sample: _core.Sample, shown: Shown) -> Record:
         _kept(sample.inputs, shown),
         _kept(sample.outputs, shown),
         sample.route,
+        _anomaly(sample, shown),
     )
+
+
+def _anomaly(sample: _core.Sample, shown: Shown) -> str:
+    """Without the value, of a tensor that goes without its own."""
+    if sample.anomaly is None:
+        return ""
+    tensor, words, brief = sample.anomaly
+    return words if shown is None or tensor in shown else brief
 
 
 def _kept(
@@ -95,6 +106,7 @@ def from_line(line: bytes) -> Record:
         inputs=tuple(tensors.from_json(one) for one in _field(given, "inputs", list)),
         outputs=tuple(tensors.from_json(one) for one in _field(given, "outputs", list)),
         route=_field(given, "route", str, ""),
+        anomaly=_field(given, "anomaly", str, ""),
     )
 
 

@@ -44,6 +44,8 @@ class RequestLog:
     came here.
     """
 
+    keeps_anomalies = True
+
     def __init__(
         self,
         counters: Callable[[], Mapping[str, int]],

@@ -9,11 +9,12 @@ from typing import Any
 
 from serving.errors import LoadError
 from serving.events import log
+from serving.model_config.validation import SCHEMA
 from serving.models.views import VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.columns import Features
 from serving.statistics.baseline import read_baseline
-from serving.statistics.files import SCHEMA, read, schema_in
+from serving.statistics.files import read, schema_in
 from serving.statistics.metadata import FormatError, Kind, messages
 from serving.validation.infer import infer
 
@@ -45,7 +46,7 @@ class _Read:
 
 class References:
     """Read when first asked for, and again where a file is another than before: schemas are edited
-    by hand. What is wrong with one is told once."""
+    by hand. What is wrong with one is told once; a schema that was good before then holds on."""
 
     def __init__(self) -> None:
         self._read: dict[Key, _Read] = {}
@@ -68,8 +69,10 @@ class References:
         if known is None or known.stamps != stamps:
             faults: dict[str, str] = {}
             trained = _baseline(fetched.version, baseline, faults)
-            known = _Read(stamps, _reference(paths, trained, features, faults))
+            held = known.reference.schema if known and not known.reference.inferred else None
+            known = _Read(stamps, _reference(paths, trained, features, faults, held))
             self._read[key] = known
+            effect = "what it said before holds" if held else "it is as if there were none"
             for what, why in known.reference.faults.items():
                 log.warning(
                     "statistics_reference_unreadable",
@@ -77,7 +80,7 @@ class References:
                     version=key[1],
                     what=what,
                     reason=why,
-                    effect="it is as if there were none",
+                    effect=effect if what != "baseline" else "it is as if there were none",
                 )
         return known.reference
 
@@ -114,12 +117,19 @@ def _stamp(path: Path) -> _Stamp:
 
 
 def _reference(
-    paths: Mapping[str, Path], baseline: Any, features: Features, faults: dict[str, str]
+    paths: Mapping[str, Path],
+    baseline: Any,
+    features: Features,
+    faults: dict[str, str],
+    held: Any,
 ) -> Reference:
+    """``held``: the schema before, which one that can't be read does not take the place of."""
     schema = None
     for whose, path in paths.items():
         if schema is None:
+            before = len(faults)
             schema = _schema(path, f"the {whose} {SCHEMA}", faults)
+            schema = held if len(faults) > before else schema
     inferred = schema is None and baseline is not None
     if inferred:
         schema = _inferred(baseline, features)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.model_config import CONFIG_FILES, ModelConfig
+from serving.model_config.validation import SCHEMA
 from serving.registry import tree
 from serving.registry.configs import fingerprint
 from serving.registry.snapshot import KnownConfig
@@ -24,7 +25,7 @@ def folder_of(
 
 def _rows(folder: Path) -> Rows:
     rows = []
-    for name in CONFIG_FILES:
+    for name in (*CONFIG_FILES, SCHEMA):
         try:
             rows.append(tree.row(name, (folder / name).stat()))
         except OSError:

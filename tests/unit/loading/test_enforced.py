@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from serving import _core
-from serving.loading.enforced import checks_of
+from serving.loading.enforced import Enforced, Terms
 from serving.model_config.validation import ValidationConfig
 from serving.registry.mlmodel import NOTHING_DECLARED
 from serving.settings import Settings
@@ -20,9 +21,22 @@ from tests.unit.validation.test_lies import filled
 BOTH = Signature((Tensor("x", "FP32", (-1, 2)), Tensor("t", "BYTES", (-1,))), ())
 
 
+class Line:
+    """What is asked of the core."""
+
+    def __init__(self) -> None:
+        self.asked: list[_core.Constraint] = []
+
+    def check(self, constraints: Sequence[_core.Constraint]) -> None:
+        self.asked = list(constraints)
+
+
 def checked(folder: Path) -> tuple[list[_core.Constraint], tuple[str, ...]]:
     given = ValidationConfig(mode="reject")
-    return checks_of([folder / "1", folder], BOTH, NOTHING_DECLARED, given, Settings())
+    terms = Terms("m", 1, BOTH, NOTHING_DECLARED, given, Settings())
+    made, line = Enforced(terms, folder / "1", folder), Line()
+    made.begin(line)  # type: ignore[arg-type]  # it asks for no more than this has
+    return line.asked, made.notes
 
 
 def test_what_no_value_can_be_held_to_is_told_and_the_rest_is_asked(tmp_path: Path) -> None:

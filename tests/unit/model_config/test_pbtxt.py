@@ -50,6 +50,7 @@ parameters {
 }
 parameters { key: "request_log_rate" value { string_value: "0.05" } }
 parameters { key: "validation_mode" value { string_value: "log" } }
+parameters { key: "validation_features" value { string_value: '{"x[1]": "reject"}' } }
 parameters { key: "request_log_redact" value { string_value: "image, user_*" } }
 model_warmup {
   name: "first" batch_size: 2 count: 5
@@ -85,6 +86,7 @@ def test_every_supported_key_arrives() -> None:
     assert config.gates == GatesConfig(p99_factor=1.5, evaluation=evaluation)
     assert config.request_log == RequestLogConfig(0.05, ("image", "user_*"))
     assert config.validation.mode == "log"
+    assert config.validation.features == {"x[1]": "reject"}
     assert config.ignored == ()
     assert config.model_filename == "net.onnx"
     assert config.providers_prefer == ("CPUExecutionProvider",)
@@ -318,6 +320,18 @@ def test_what_would_change_answers_is_refused_with_its_reason(text: str, reason:
         (
             'parameters { key: "validation_mode" value { string_value: "refuse" } }',
             "'validation_mode' is one of off, log, reject, got 'refuse'",
+        ),
+        (
+            "parameters { key: 'validation_features' value { string_value: '{\"x\": true}' } }",
+            "'validation_features': 'x' is one of off, log, reject, got True",
+        ),
+        (
+            "parameters { key: 'validation_features' value { string_value: '[\"x\"]' } }",
+            "'validation_features' is a JSON object of at most 4,096 features and their modes",
+        ),
+        (
+            "parameters { key: 'validation_features' value { string_value: 'x: log' } }",
+            "'validation_features' is a JSON object of at most 4,096 features and their modes",
         ),
         (
             'parameters { key: "request_log_rate" value { string_value: "1.5" } }',

@@ -111,7 +111,7 @@ def test_model_yaml_is_shown_under_tritons_keys() -> None:
     run_timeout_s: 2.5
     memory_bytes: 4096
     request_log: {rate: 0.5, redact: [image, user]}
-    validation: {mode: reject}
+    validation: {mode: reject, features: {x: log}}
     signatures: {s: {method: regress, output: y}}
     session: {graph_optimization_level: disabled, intra_op_threads: 2, execution_mode: parallel}
     version_policy: all
@@ -134,6 +134,7 @@ def test_model_yaml_is_shown_under_tritons_keys() -> None:
     assert config["parameters"]["run_timeout_s"] == {"string_value": "2.5"}
     assert config["parameters"]["memory_bytes"] == {"string_value": "4096"}
     assert config["parameters"]["validation_mode"] == {"string_value": "reject"}
+    assert config["parameters"]["validation_features"] == {"string_value": '{"x":"log"}'}
     assert config["parameters"]["request_log_rate"] == {"string_value": "0.5"}
     assert config["parameters"]["request_log_redact"] == {"string_value": "image,user"}
     shown_signatures = '{"s":{"method":"regress","output":"y"}}'

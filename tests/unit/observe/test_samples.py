@@ -19,6 +19,8 @@ from tests.unit.request_log_samples import FakeSource, sample
 class Keeper:
     """Wants so much of each version; by number where it says so."""
 
+    keeps_anomalies = False
+
     def __init__(self, rate: float, **of: float) -> None:
         self._rate, self._of = rate, of
         self.kept: list[Any] = []
@@ -149,6 +151,7 @@ class Taken(NamedTuple):
     for_statistics: bool
     model: str = "m"
     version: int = 3
+    for_anomaly: bool = False
 
 
 def test_each_queue_is_told_once_how_many_a_second_statistics_get() -> None:
@@ -172,6 +175,17 @@ def test_statistics_get_what_is_theirs_and_others_what_was_drawn() -> None:
     assert keeper.kept == [both, drawn]
     assert paced.kept == [both, counted]
     assert paced.told == ["begin", "end"]
+
+
+def test_who_keeps_anomalies_gets_them_beside_its_share_and_only_where_it_has_any() -> None:
+    source, keeper, other = FakeSource(), Keeper(1e-9, v4=0.0), Keeper(1e-9)
+    keeper.keeps_anomalies = True
+    hub = Samples(source, [keeper, other, Keeper(1.0)])
+    hub.watch(views(version(3), version(4)))
+    odd, none = Taken(False, False, for_anomaly=True), Taken(False, False, "m", 4, True)
+    source.give(odd, none, Taken(True, False))
+    run(source, hub)
+    assert (keeper.kept, other.kept) == ([odd], [])
 
 
 def test_statistics_alone_are_enough_to_pull_samples() -> None:

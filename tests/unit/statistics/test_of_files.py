@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -344,3 +345,120 @@ def test_objects_that_share_no_name_come_few_at_a_time(tmp_path: Path) -> None:
     found = list(files.pieces(path, Reading(rows=16_384, most=None, loose=True)))
     assert max(len(piece) * len(next(iter(piece.values()))) for piece in found) <= 1_000_000
     assert sum(len(piece) for piece in found) == 3000
+
+
+def _repeated(texts: list[str], rows: int) -> Any:
+    """As Parquet has it in next to no bytes."""
+    places = pa.array(np.arange(rows) % len(texts), pa.int32())
+    return pa.DictionaryArray.from_arrays(places, pa.array(texts))
+
+
+def _peak_of(path: Path) -> int:
+    """The most memory of Python's that its statistics take."""
+    tracemalloc.start()
+    try:
+        statistics_of([path])
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_text_of_many_rows_is_made_once(tmp_path: Path) -> None:
+    """300 bytes took 28 seconds and gigabytes: as many texts as rows, each with a megabyte."""
+    long = "a" * 1_000_000
+    lists = pa.ListArray.from_arrays(pa.array(range(2001), pa.int32()), _repeated([long], 2000))
+    pairs = pa.MapArray.from_arrays(
+        pa.array(range(2001), pa.int32()), _repeated([long], 2000), _repeated(["b"], 2000)
+    )
+    columns = {
+        "text": _repeated([long, "b"], 2000),
+        "list": lists,
+        "struct": pa.StructArray.from_arrays([_repeated([long], 2000)], ["a"]),
+        "map": pairs,
+    }
+    path = tmp_path / "data.parquet"
+    for name, values in columns.items():
+        # What is no list is told as text, which is as long as it is: fewer rows of it.
+        table = pa.table({name: values if name in ("text", "list") else values.slice(0, 20)})
+        parquet.write_table(table, path, store_schema=False, compression="zstd")
+        assert path.stat().st_size < 2000
+        assert _peak_of(path) < 150_000_000, name
+    parquet.write_table(pa.table({"text": columns["text"]}), path, store_schema=False)
+    (found,) = features(statistics_of([path]).message).values()
+    assert found.string_stats.unique == 2
+    assert found.string_stats.avg_length == 500_000.5
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_texts_lists_structs_and_maps_come_as_arrow_has_them(tmp_path: Path, size: int) -> None:
+    random = np.random.default_rng(16)
+    words = ["", "a", "bc", None, "ä" * 40]
+    rows = [
+        {
+            "text": words[random.integers(5)],
+            "bytes": [b"\0", b"", None][random.integers(3)],
+            "lists": [words[at] for at in random.integers(0, 5, random.integers(4))] or None,
+            "deep": [[words[random.integers(5)]], [], None][: random.integers(4)],
+            "struct": {"a": words[random.integers(5)], "b": 1} if random.integers(2) else None,
+            "map": [("k", words[random.integers(5)])] * int(random.integers(3)),
+        }
+        for _ in range(200)
+    ]
+    kinds = pa.schema(
+        {
+            "text": pa.string(),
+            "bytes": pa.binary(),
+            "lists": pa.list_(pa.string()),
+            "deep": pa.list_(pa.list_(pa.string())),
+            "struct": pa.struct({"a": pa.string(), "b": pa.int64()}),
+            "map": pa.map_(pa.string(), pa.string()),
+        }
+    )
+    table = pa.Table.from_pylist(rows, kinds)
+    parquet.write_table(table, tmp_path / "data.parquet", row_group_size=90)
+    reading = Reading(rows=size, most=None, loose=True)
+    pieces = list(files.pieces(tmp_path / "data.parquet", reading))
+    for name in kinds.names:
+        found = [_plain(one) for piece in pieces for one in piece[name]]
+        assert found == [_plain(one) for one in table[name].to_pylist()], name
+
+
+def _plain(value: Any) -> Any:
+    """Lists all of one length become arrays."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(one) for one in value]
+    return value
+
+
+def test_texts_that_are_made_of_parts_of_others_come_few_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    texts = [f"{'a' * 300_000}{number:04}" for number in range(400)]
+    options = {"use_dictionary": False, "column_encoding": {"a": "DELTA_BYTE_ARRAY"}}
+    parquet.write_table(pa.table({"a": texts}), path, compression="zstd", **options)
+    assert path.stat().st_size < 10_000
+    sizes = [len(one["a"]) for one in files.pieces(path, Reading(rows=16_384, most=None))]
+    assert sum(sizes) == 400
+    assert max(sizes) <= 128
+    short = [f"text {number}" for number in range(1000)]
+    parquet.write_table(pa.table({"a": short}), path, **options)
+    (piece,) = files.pieces(path, Reading(rows=16_384, most=None))
+    assert piece["a"].tolist() == short
+
+
+def test_bytes_of_one_length_come_few_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    bytes_ = pa.array([bytes(1_000_000)] * 100, pa.binary(1_000_000))
+    parquet.write_table(pa.table({"a": bytes_}), path, compression="zstd")
+    assert max(len(one["a"]) for one in files.pieces(path, Reading(most=None))) <= 16
+
+
+def test_a_column_that_would_be_the_same_feature_as_a_place_of_a_list_is_told(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"x": [1, 2], "x[1]": 3}\n')
+    words = "column 'x[1]' and the place 1 of the lists of column 'x' would be one feature"
+    with pytest.raises(DataError, match=re.escape(words)):
+        statistics_of([path])
+    path.write_text('{"x": [1, 2], "x[2]": 3}\n')
+    assert features(statistics_of([path]).message).keys() == {"x[0]", "x[1]", "x[2]"}

@@ -1,5 +1,7 @@
 //! One feature's constraint, and what is found of it.
 
+use super::bound::Bound;
+use crate::observe::Noted;
 use crate::tensor::shown;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,8 +19,8 @@ pub struct Constraint {
     pub refuses: bool,
     pub required: bool,
     /// Both allowed.
-    pub least: Option<f64>,
-    pub most: Option<f64>,
+    pub least: Option<Bound>,
+    pub most: Option<Bound>,
     pub nan: bool,
     pub infinite: bool,
     /// Numbers without a fraction.
@@ -76,8 +78,8 @@ pub enum Expected {
     Value,
     Number,
     Finite,
-    Least(f64),
-    Most(f64),
+    Least(Bound),
+    Most(Bound),
     Whole,
     Listed,
     LeastValues(u64),
@@ -95,6 +97,11 @@ pub struct Anomaly {
 }
 
 impl Anomaly {
+    pub fn noted(&self, of: &Constraint) -> Noted {
+        let brief = format!("{}: {}", whose(of), self.kind.name());
+        Noted { input: of.input.clone(), words: self.words(of), brief, told: false }
+    }
+
     pub fn words(&self, of: &Constraint) -> String {
         let expected = match self.expected {
             Expected::Value => "a value".to_owned(),
@@ -107,13 +114,18 @@ impl Anomaly {
             Expected::LeastValues(least) => format!("at least {least} values a row"),
             Expected::MostValues(most) => format!("at most {most} values a row"),
         };
-        let feature = shown(&of.feature);
-        let input =
-            if of.feature == of.input { String::new() } else { format!(" of input '{}'", shown(&of.input)) };
         let place = if of.column.is_some() { "row" } else { "element" };
         let at = self.at.map_or_else(String::new, |at| format!(" ({place} {at})"));
-        format!("feature '{feature}'{input}: expected {expected}, got {}{at}", self.got)
+        format!("{}: expected {expected}, got {}{at}", whose(of), self.got)
     }
+}
+
+fn whose(of: &Constraint) -> String {
+    let feature = shown(&of.feature);
+    if of.feature == of.input {
+        return format!("feature '{feature}'");
+    }
+    format!("feature '{feature}' of input '{}'", shown(&of.input))
 }
 
 /// How many values a row has, where the constraint says how many it should.

@@ -2,16 +2,19 @@
 //!
 //! Counted by feature and kind; whether an anomaly refuses the request is the feature's own choice.
 
+mod bound;
 mod constraint;
 mod number;
 mod numbers;
 mod texts;
 
+pub use bound::Bound;
 pub use constraint::{Constraint, KINDS, Kind};
 
 use crate::codec::prepare::{Data, Prepared};
 use crate::codec::{InferRequest, InputTensor, Payload};
 use crate::error::{Error, Result};
+use crate::observe::Noted;
 use crate::observe::rate_limit::RateLimit;
 use crate::stop::Stop;
 use crate::tensor::{Datatype, Signature, shown};
@@ -24,6 +27,8 @@ use std::time::Instant;
 
 /// Of all features of a version together; the others are only counted.
 const TOLD_PER_SECOND: f64 = 1.0;
+/// Features with anomalies that later checks have no more, and that are counted still.
+const MOST_FORMER: usize = 1024;
 
 /// A version's constraints, compiled against its signature, with what was found of each.
 #[derive(Debug)]
@@ -32,6 +37,15 @@ pub struct Checks {
     names: HashSet<Arc<str>>,
     /// How many anomalies that refuse nothing are told in the log.
     told: RateLimit,
+    former: Vec<Counted>,
+}
+
+/// What was found of a feature; shared with the checks that take the place of these.
+#[derive(Clone, Debug)]
+struct Counted {
+    feature: Arc<str>,
+    refuses: bool,
+    counts: Arc<[AtomicU64; KINDS.len()]>,
 }
 
 /// Those of one input.
@@ -49,7 +63,7 @@ pub(crate) struct Feature {
     constraint: Constraint,
     /// How its numbers are held against it; of texts nothing.
     numbers: Option<Numbers>,
-    counts: [AtomicU64; KINDS.len()],
+    counted: Counted,
 }
 
 impl Checks {
@@ -74,7 +88,36 @@ impl Checks {
         }
         let told = RateLimit::default();
         told.set(TOLD_PER_SECOND);
-        Ok(Checks { inputs, names, told })
+        Ok(Checks { inputs, names, told, former: Vec::new() })
+    }
+
+    /// In place of `before`: features of both go on counting, and none that had anomalies is forgotten.
+    /// Beyond [`MOST_FORMER`] that are no longer asked of, the longest gone are.
+    #[must_use]
+    pub fn after(mut self, before: &Checks) -> Checks {
+        let mut known: Vec<Counted> = before.counted().cloned().collect();
+        for one in self.inputs.iter_mut().flat_map(|of| &mut of.features) {
+            let same =
+                |each: &Counted| each.feature == one.counted.feature && each.refuses == one.counted.refuses;
+            if let Some(place) = known.iter().position(same) {
+                one.counted = known.swap_remove(place);
+            }
+        }
+        known.retain(Counted::any);
+        let over = known.len().saturating_sub(MOST_FORMER);
+        self.former = known.split_off(over);
+        self
+    }
+
+    /// Whether there is nothing to ask of requests, nor anything counted.
+    pub fn is_empty(&self) -> bool {
+        self.inputs.is_empty() && self.former.is_empty()
+    }
+
+    /// The longest gone first.
+    fn counted(&self) -> impl Iterator<Item = &Counted> {
+        let features = self.inputs.iter().flat_map(|of| &of.features);
+        self.former.iter().chain(features.map(|one| &one.counted))
     }
 
     /// Bytes that [`Checks::check`] walks over and preparing the request does not.
@@ -98,32 +141,31 @@ impl Checks {
     /// Hold what was prepared against the constraints. What is in shared memory is read before it is looked
     /// at, and runs as it was then.
     ///
-    /// Gives whether there was an anomaly that refuses nothing, in words.
+    /// Gives the first anomaly that refuses nothing.
     ///
     /// # Errors
     /// `BadRequest` naming the feature, what was expected and what came; those of `stop`, and of
     /// [`crate::shared_memory::Slice::read`].
-    pub fn check(&self, prepared: &mut Prepared, stop: &Stop) -> Result<Option<String>> {
+    pub fn check(&self, prepared: &mut Prepared, stop: &Stop) -> Result<Option<Noted>> {
         let mut noted = None;
         for of in &self.inputs {
             stop.check()?;
-            let words = of.check(prepared, stop)?;
-            noted = noted.or(words);
+            let found = of.check(prepared, stop)?;
+            noted = noted.or(found);
         }
         Ok(noted)
     }
 
-    /// Whether an anomaly that [`Checks::check`] gave is to be told in the log.
+    /// Whether an anomaly that [`Checks::check`] gave is to be told in the log, and its request kept.
     pub fn tells(&self) -> bool {
         self.told.take(1, Instant::now())
     }
 
     /// Feature, kind, whether it refuses, and how many requests had it; those that none had are left out.
     pub fn counts(&self) -> Vec<(&str, Kind, bool, u64)> {
-        let features = self.inputs.iter().flat_map(|of| &of.features);
-        let all = features.flat_map(|one| {
-            let counted = KINDS.into_iter().zip(&one.counts);
-            counted.map(|(kind, n)| (&*one.constraint.feature, kind, one.constraint.refuses, n.load(Relaxed)))
+        let all = self.counted().flat_map(|one| {
+            let counted = KINDS.into_iter().zip(&*one.counts);
+            counted.map(|(kind, n)| (&*one.feature, kind, one.refuses, n.load(Relaxed)))
         });
         all.filter(|(.., count)| *count > 0).collect()
     }
@@ -140,8 +182,8 @@ fn walked(input: &InputTensor) -> usize {
 }
 
 impl OfInput {
-    /// Anomalies that refuse nothing, in words.
-    fn check(&self, prepared: &mut Prepared, stop: &Stop) -> Result<Option<String>> {
+    /// The first anomaly that refuses nothing.
+    fn check(&self, prepared: &mut Prepared, stop: &Stop) -> Result<Option<Noted>> {
         let Some(tensor) = &mut prepared.inputs[self.place] else {
             return self.left_out();
         };
@@ -167,20 +209,23 @@ impl OfInput {
         self.tell(found.collect::<Result<_>>()?)
     }
 
-    fn left_out(&self) -> Result<Option<String>> {
+    fn left_out(&self) -> Result<Option<Noted>> {
         let anomaly =
             || Anomaly { kind: Kind::Missing, expected: Expected::Value, got: "no input".into(), at: None };
         self.tell(self.features.iter().map(|one| one.constraint.required.then(anomaly)).collect())
     }
 
     /// `found`: of each feature. Those of all are counted, whichever refuses.
-    fn tell(&self, found: Vec<Option<Anomaly>>) -> Result<Option<String>> {
+    fn tell(&self, found: Vec<Option<Anomaly>>) -> Result<Option<Noted>> {
         let (mut refused, mut noted) = (None, None);
         for (one, anomaly) in self.features.iter().zip(found) {
             let Some(anomaly) = anomaly else { continue };
-            one.counts[anomaly.kind as usize].fetch_add(1, Relaxed);
-            let first = if one.constraint.refuses { &mut refused } else { &mut noted };
-            first.get_or_insert_with(|| anomaly.words(&one.constraint));
+            one.counted.counts[anomaly.kind as usize].fetch_add(1, Relaxed);
+            if one.constraint.refuses {
+                refused.get_or_insert_with(|| anomaly.words(&one.constraint));
+            } else {
+                noted.get_or_insert_with(|| anomaly.noted(&one.constraint));
+            }
         }
         match refused {
             Some(words) => Err(Error::bad(words)),
@@ -200,7 +245,15 @@ impl Feature {
             return Err(format!("feature '{name}' is of {said}, and its input holds {is}"));
         }
         let numbers = Numbers::new(&constraint, datatype);
-        Ok(Feature { constraint, numbers, counts: Default::default() })
+        let (feature, refuses) = (constraint.feature.clone(), constraint.refuses);
+        let counted = Counted { feature, refuses, counts: Arc::default() };
+        Ok(Feature { constraint, numbers, counted })
+    }
+}
+
+impl Counted {
+    fn any(&self) -> bool {
+        self.counts.iter().any(|count| count.load(Relaxed) > 0)
     }
 }
 

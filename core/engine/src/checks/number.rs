@@ -1,5 +1,6 @@
 //! The datatypes of numbers, as they are compared with bounds.
 
+use super::bound::Bound;
 use half::{bf16, f16};
 
 /// A number of one datatype. Its `Key` orders as it does, but for NaN, whose keys are in no range.
@@ -14,7 +15,8 @@ pub trait Number: Copy {
     fn of_ordinal(ordinal: i128) -> Self;
     fn key(self) -> Self::Key;
     fn is_nan(self) -> bool;
-    fn as_f64(self) -> f64;
+    /// As it is compared with bounds, and exact.
+    fn value(self) -> Bound;
     /// As errors show it.
     fn show(self) -> String;
 }
@@ -49,8 +51,8 @@ macro_rules! integer {
                 false
             }
 
-            fn as_f64(self) -> f64 {
-                self as f64
+            fn value(self) -> Bound {
+                Bound::Whole(self.into())
             }
 
             fn show(self) -> String {
@@ -97,8 +99,8 @@ macro_rules! float {
                 self != self
             }
 
-            fn as_f64(self) -> f64 {
-                self.into()
+            fn value(self) -> Bound {
+                Bound::Float(self.into())
             }
 
             fn show(self) -> String {
@@ -147,8 +149,8 @@ macro_rules! half {
                 self.to_bits() & 0x7fff > <$kind>::INFINITY.to_bits()
             }
 
-            fn as_f64(self) -> f64 {
-                self.to_f64()
+            fn value(self) -> Bound {
+                Bound::Float(self.to_f64())
             }
 
             fn show(self) -> String {

@@ -1,5 +1,6 @@
 //! Numbers held against a range, many at a time.
 
+use super::bound::Bound;
 use super::constraint::{Anomaly, Constraint, Expected, Kind, count_of_values};
 use super::number::Number;
 use crate::tensor::Datatype;
@@ -63,12 +64,13 @@ numbers! {
 impl<N: Number> Range<N> {
     fn new(of: &Constraint) -> Self {
         let (first, last) = N::ORDINALS;
-        let inside = |n: N| of.infinite || n.as_f64().is_finite();
-        let least = of.least.unwrap_or(f64::NEG_INFINITY);
-        let most = of.most.unwrap_or(f64::INFINITY);
+        let inside = |n: N| of.infinite || !n.value().is_infinite();
+        let is_above = |n: N| n.value() > Bound::Whole(0);
+        let least = of.least.unwrap_or(Bound::Float(f64::NEG_INFINITY));
+        let most = of.most.unwrap_or(Bound::Float(f64::INFINITY));
         // Numbers go up with ordinals: so does whether one is far enough up.
-        let from = first_where::<N>(|n| n.as_f64() >= least && (n.as_f64() > 0.0 || inside(n)));
-        let until = first_where::<N>(|n| n.as_f64() > most || (n.as_f64() > 0.0 && !inside(n))) - 1;
+        let from = first_where::<N>(|n| n.value() >= least && (is_above(n) || inside(n)));
+        let until = first_where::<N>(|n| n.value() > most || (is_above(n) && !inside(n))) - 1;
         let (from, until) = if from > until { (last, first) } else { (from, until) };
         let (low, high) = (N::of_ordinal(from).key(), N::of_ordinal(until).key());
         Range { low, high, nan: of.nan && !of.required, whole: of.whole }
@@ -95,7 +97,7 @@ impl<N: Number> Range<N> {
     }
 
     fn takes(&self, number: N) -> bool {
-        self.has(number) && !(self.whole && number.as_f64().fract() != 0.0 && !number.is_nan())
+        self.has(number) && !(self.whole && number.value().has_fraction())
     }
 
     fn first_outside(&self, all: &[N::Raw]) -> Option<usize> {
@@ -128,7 +130,7 @@ fn first_where<N: Number>(holds: impl Fn(N) -> bool) -> i128 {
 }
 
 fn anomaly<N: Number>(of: &Constraint, number: N, at: usize) -> Anomaly {
-    let value = number.as_f64();
+    let value = number.value();
     let (kind, expected) = if number.is_nan() {
         let missing = of.required && of.nan;
         if missing { (Kind::Missing, Expected::Value) } else { (Kind::Nan, Expected::Number) }

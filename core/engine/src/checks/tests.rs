@@ -91,7 +91,7 @@ fn a_range_is_held_in_every_datatype_both_ends_allowed_and_nan_is_in_none() {
                     value >= least && value <= most && (infinite || value.is_finite())
                 };
                 for (datatype, data) in encoded(value) {
-                    let bounds = (Some(least), Some(most));
+                    let bounds = (Some(Bound::Float(least)), Some(Bound::Float(most)));
                     let of =
                         Constraint { least: bounds.0, most: bounds.1, nan, infinite, required, ..numbers() };
                     let words = refusal(datatype, 1, of, data, 1);
@@ -119,7 +119,7 @@ fn the_first_value_is_named_wherever_it_stands() {
         let mut all = vec![1.0f32; 300];
         all[at] = 7.5;
         let data: Vec<u8> = all.iter().flat_map(|n| n.to_le_bytes()).collect();
-        let of = Constraint { most: Some(5.0), ..numbers() };
+        let of = Constraint { most: Some(Bound::Whole(5)), ..numbers() };
         let whole = refusal(Datatype::Fp32, 300, of.clone(), data.clone(), 300).unwrap();
         assert_eq!(whole, format!("feature 'x': expected at most 5, got 7.5 (element {at})"));
         let of = |column| Constraint { feature: "c".into(), column: Some((column, 3)), ..of.clone() };
@@ -131,7 +131,7 @@ fn the_first_value_is_named_wherever_it_stands() {
 
 #[test]
 fn numbers_at_the_ends_of_64_bits_are_shown_exactly() {
-    let of = Constraint { most: Some(10.0), ..numbers() };
+    let of = Constraint { most: Some(Bound::Float(10.0)), ..numbers() };
     let words = refusal(Datatype::Uint64, 1, of, u64::MAX.to_le_bytes().to_vec(), 1).unwrap();
     assert!(words.contains("got 18446744073709551615"), "{words}");
     let of = Constraint { whole: true, ..numbers() };
@@ -168,7 +168,9 @@ fn an_anomaly_that_refuses_nothing_is_counted_and_told_and_an_input_left_out_is_
     let checks = Checks::new(&signature(Datatype::Fp32, &[-1]), vec![of]).unwrap();
     let mut left_out = Prepared { inputs: vec![None], ..Prepared::default() };
     let words = checks.check(&mut left_out, &NEVER).unwrap();
-    assert_eq!(words.unwrap(), "feature 'x': expected a value, got no input");
+    let noted = words.unwrap();
+    assert_eq!(noted.words, "feature 'x': expected a value, got no input");
+    assert_eq!((&*noted.input, &*noted.brief), ("x", "feature 'x': missing"));
     assert_eq!(checks.check(&mut came(&[1], 1f32.to_le_bytes().to_vec()), &NEVER).unwrap(), None);
     assert_eq!(checks.counts(), [("x", Kind::Missing, false, 1)]);
     assert!(checks.tells() && !(0..10).all(|_| checks.tells()));
@@ -189,4 +191,64 @@ fn the_columns_of_a_tensor_are_walked_only_as_long_as_somebody_waits() {
     let mut came = came(&[1, 3], vec![0; 12]);
     let error = checks.check(&mut came, &Stop::after(3)).unwrap_err();
     assert_eq!(error.code, crate::error::ErrorCode::Cancelled);
+}
+
+#[test]
+fn whole_numbers_of_64_bits_are_held_against_bounds_to_the_last_bit() {
+    let near = 9_007_199_254_740_993i64; // 2^53 + 1, which no FP64 is
+    let refused = |datatype, data: [u8; 8], least: Bound, most: Bound| {
+        let of = Constraint { least: Some(least), most: Some(most), ..numbers() };
+        refusal(datatype, 1, of, data.to_vec(), 1)
+    };
+    let all = Bound::Whole(i64::MIN.into());
+    for bound in [near, near - 1, near + 1, i64::MAX - 1, i64::MAX] {
+        for value in (bound - 2)..=bound.saturating_add(2) {
+            let most = refused(Datatype::Int64, value.to_le_bytes(), all, Bound::Whole(bound.into()));
+            assert_eq!(most.is_some(), value > bound, "{value} at most {bound}: {most:?}");
+            let unsigned = (value as u64).to_le_bytes();
+            let least = Bound::Whole(bound.into());
+            let found = refused(Datatype::Uint64, unsigned, least, Bound::Whole(u64::MAX.into()));
+            assert_eq!(found.is_some(), value < bound, "{value} at least {bound}: {found:?}");
+        }
+    }
+    // A bound of FP64 is what it is, not what a number next to it rounds to.
+    let two_53 = Bound::Float(9_007_199_254_740_992.0);
+    let words = refused(Datatype::Int64, near.to_le_bytes(), all, two_53).unwrap();
+    assert!(words.contains("at most 9007199254740992, got 9007199254740993"), "{words}");
+}
+
+#[test]
+fn what_takes_the_place_of_checks_goes_on_counting_and_forgets_no_feature() {
+    let of = |feature: &str, column, most| Constraint {
+        feature: feature.into(),
+        column: Some((column, 2)),
+        refuses: false,
+        most: Some(Bound::Whole(most)),
+        ..numbers()
+    };
+    let made = |all| Checks::new(&signature(Datatype::Int8, &[-1, 2]), all).unwrap();
+    let found = |checks: &Checks| {
+        checks.check(&mut came(&[1, 2], vec![5, 5]), &NEVER).unwrap();
+        let counts: Vec<_> = checks.counts().into_iter().map(|(name, .., n)| (name.to_owned(), n)).collect();
+        counts
+    };
+    let first = made(vec![of("a", 0, 1), of("b", 1, 1)]);
+    assert_eq!(found(&first), [("a".into(), 1), ("b".into(), 1)]);
+    let second = made(vec![of("b", 1, 2), of("c", 0, 9)]).after(&first);
+    assert_eq!(found(&second), [("a".into(), 1), ("b".into(), 2)]);
+    // A request that began before still counts, and so does what was asked no more.
+    assert_eq!(found(&first), [("a".into(), 2), ("b".into(), 3)]);
+    let third = made(vec![]).after(&second);
+    assert_eq!(found(&third), [("a".into(), 2), ("b".into(), 3)]);
+    assert!(!third.is_empty() && made(vec![]).after(&made(vec![of("a", 0, 1)])).is_empty());
+    // The other mode of a feature is counted by itself.
+    let fourth = made(vec![Constraint { refuses: true, ..of("a", 0, 9) }]).after(&third);
+    assert_eq!(found(&fourth), [("a".into(), 2), ("b".into(), 3)]);
+    let many = (0..MOST_FORMER + 5).map(|n| of(&format!("f{n}"), 0, 1)).collect();
+    let last = made(vec![]).after(&{
+        let many = made(many).after(&fourth);
+        found(&many);
+        many
+    });
+    assert_eq!((last.counts().len(), last.counts()[0].0), (MOST_FORMER, "f5"));
 }

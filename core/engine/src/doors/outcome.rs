@@ -6,7 +6,7 @@ use crate::codec::answer::Answer;
 use crate::codec::prepare::Prepared;
 use crate::error::{Error, ErrorCode, Result};
 use crate::observe::trace::Context;
-use crate::observe::{Begun, Origin, RequestRecord, Takers, Undecided, sample};
+use crate::observe::{Begun, Noted, Origin, RequestRecord, Takers, Undecided, sample};
 use crate::queue::Queue;
 use crate::routes::{Reference, Resolved};
 use crate::stats::{Protocol, Why};
@@ -144,20 +144,29 @@ impl<'a> OutcomeGuard<'a> {
     }
 
     /// Who takes a sample of it: it is whole, and fits the model of `queue`.
-    fn takers(&self, queue: &Queue, prepared: &Prepared) -> Takers {
+    fn takers(&self, queue: &Queue, prepared: &Prepared, anomaly: Option<&Noted>) -> Takers {
         let drawn = queue.draws_sample();
-        if !(drawn || queue.statistics().is_on()) || !self.shared.observer.takes_samples(self.replayed) {
+        let anomaly = queue.is_sampled() && anomaly.is_some_and(|one| one.told);
+        if !(drawn || anomaly || queue.statistics().is_on())
+            || !self.shared.observer.takes_samples(self.replayed)
+        {
             return Takers::default();
         }
         // The version's own share first: what it may not have takes nothing from the others.
         let statistics = queue.statistics().take(1, self.started)
             && self.shared.observer.takes_for_statistics(values(queue, prepared), self.started);
-        Takers { drawn, statistics }
+        Takers { drawn, statistics, anomaly }
     }
 
     /// Take a sample of it, where anybody wants one.
-    pub(super) fn draw_sample(&mut self, queue: &Queue, request: &InferRequest, prepared: &Prepared) {
-        let takers = self.takers(queue, prepared);
+    pub(super) fn draw_sample(
+        &mut self,
+        queue: &Queue,
+        request: &InferRequest,
+        prepared: &Prepared,
+        anomaly: Option<Noted>,
+    ) {
+        let takers = self.takers(queue, prepared, anomaly.as_ref());
         if takers.any() {
             let origin = self.late_origin();
             let record = self.record.get_or_insert_with(|| {
@@ -166,6 +175,9 @@ impl<'a> OutcomeGuard<'a> {
                 record
             });
             record.keep_inputs(&queue.signature().inputs, prepared, takers);
+            if let Some(anomaly) = anomaly {
+                record.noted(anomaly);
+            }
         }
         if let (Some(record), Some(routed)) = (&self.record, self.routed()) {
             record.on(routed.version, routed.why);

@@ -11,6 +11,7 @@ use crate::codec::answer::{Encode, Form, Reply};
 use crate::codec::prepare::{self, Prepared};
 use crate::error::{Error, ErrorCode, Result};
 use crate::events::Level;
+use crate::observe::Noted;
 use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Pending, Queue, Refused, RequestMeta};
@@ -49,11 +50,11 @@ pub(super) async fn queued(
     loop {
         refuse_late(&queue, deadline)?;
         let before = reservation.bytes();
-        let prepared;
-        (prepared, reservation) = prepare_for(shared, &request, &queue, form, deadline, reservation)
+        let (prepared, anomaly);
+        (prepared, anomaly, reservation) = prepare_for(shared, &request, &queue, form, deadline, reservation)
             .await
             .map_err(|error| refusal(error, Some(&queue)))?;
-        guard.draw_sample(&queue, &request, &prepared);
+        guard.draw_sample(&queue, &request, &prepared, anomaly);
         let meta = RequestMeta {
             id: request.id.clone(),
             encode: encode.told(guard.routed().map(|on| on.why)),
@@ -114,8 +115,8 @@ pub(super) fn check_same_inputs(model: &str, before: &Signature, after: &Signatu
 /// A request that fits its model and its schema.
 struct Checked {
     prepared: Prepared,
-    /// One that the schema only counts, in words.
-    anomaly: Option<String>,
+    /// One that the schema only counts.
+    anomaly: Option<Noted>,
 }
 
 impl Checked {
@@ -129,15 +130,17 @@ impl Checked {
     }
 }
 
-fn tell(shared: &Shared, queue: &Queue, checks: &Checks, words: String) {
-    if checks.tells() {
+fn tell(shared: &Shared, queue: &Queue, checks: &Checks, mut noted: Noted) -> Noted {
+    noted.told = checks.tells();
+    if noted.told {
         let fields = vec![
             ("model", queue.model().into()),
             ("version", queue.version().into()),
-            ("reason", words.into()),
+            ("reason", noted.words.as_str().into()),
         ];
         shared.events.emit_lazily(Level::Warning, "request_anomaly", fields);
     }
+    noted
 }
 
 /// Heavy conversions run on the helpers, never on an I/O thread.
@@ -148,7 +151,7 @@ async fn prepare_for(
     form: &dyn Form,
     deadline: Option<Instant>,
     mut held: Reservation,
-) -> Result<(Prepared, Reservation)> {
+) -> Result<(Prepared, Option<Noted>, Reservation)> {
     let checks = queue.checks();
     let copied = checks.as_ref().map_or(0, |checks| checks.copied(request));
     if copied > 0 {
@@ -163,9 +166,7 @@ async fn prepare_for(
     } else {
         (Checked::of(request, queue, checks.as_deref(), &NEVER)?, held)
     };
-    if let (Some(words), Some(checks)) = (anomaly, checks) {
-        tell(shared, queue, &checks, words);
-    }
+    let anomaly = anomaly.zip(checks).map(|(noted, checks)| tell(shared, queue, &checks, noted));
     // Before running, not after.
     for (output, wanted) in prepared.outputs.iter().enumerate() {
         let placed = request.outputs.get(output).is_some_and(|asked| asked.place.is_some());
@@ -173,7 +174,7 @@ async fn prepare_for(
             form.takes(&queue.signature().outputs[wanted.place], wanted.binary)?;
         }
     }
-    Ok((prepared, held))
+    Ok((prepared, anomaly, held))
 }
 
 /// Texts that take more memory to run than the process may hold would never have room.

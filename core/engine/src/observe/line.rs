@@ -50,6 +50,9 @@ fn line(out: &mut Vec<u8>, sample: &Sample, shown: Shown<'_>) {
     text(out, "request_id", &sample.request_id);
     text(out, "status", if sample.word.is_empty() { "OK" } else { sample.word });
     text(out, "message", &sample.message);
+    if let Some(noted) = &sample.anomaly {
+        text(out, "anomaly", if is_shown(&noted.input, shown) { &noted.words } else { &noted.brief });
+    }
     seconds(out, "total_s", sample.total);
     seconds(out, "queue_s", sample.queue);
     seconds(out, "compute_s", sample.compute);
@@ -112,13 +115,17 @@ fn tensors(out: &mut Vec<u8>, name: &str, tensors: &[Tensor], shown: Shown<'_>) 
         text(out, "datatype", tensor.datatype.name());
         key(out, "shape");
         list(out, tensor.shape.iter(), |out, &dim| integer(out, dim));
-        if shown.is_none_or(|names| names.iter().any(|name| **name == *tensor.name)) {
+        if is_shown(&tensor.name, shown) {
             data(out, tensor);
         } else {
             out.extend_from_slice(b",\"redacted\":true");
         }
         out.push(b'}');
     });
+}
+
+fn is_shown(tensor: &str, shown: Shown<'_>) -> bool {
+    shown.is_none_or(|names| names.iter().any(|name| name == tensor))
 }
 
 /// The elements as JSON, or the bytes as base64 where JSON cannot carry them, or they are long.

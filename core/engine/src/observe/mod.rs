@@ -15,7 +15,7 @@ pub mod trace_rules;
 
 pub use batch::BatchTrace;
 pub use record::{Origin, RequestRecord};
-pub use sample::Takers;
+pub use sample::{Noted, Takers};
 
 use arc_swap::ArcSwap;
 use rate_limit::RateLimit;
@@ -181,7 +181,7 @@ impl Observer {
     }
 
     fn note_too_large(&self, takers: Takers) {
-        self.too_large.fetch_add(takers.drawn.into(), Relaxed);
+        self.too_large.fetch_add((takers.drawn || takers.anomaly).into(), Relaxed);
         self.statistics_too_large.fetch_add(takers.statistics.into(), Relaxed);
     }
 

@@ -2,7 +2,7 @@
 //! is answered, and made into spans, a sample and a log record when it ends.
 
 use super::Observer;
-use super::sample::{self, Kept, Sample, Takers, Tensor};
+use super::sample::{self, Kept, Noted, Sample, Takers, Tensor};
 use super::span::{Clock, Kind, Span};
 use super::trace::{Context, SpanId};
 use crate::codec::InferRequest;
@@ -75,6 +75,7 @@ struct Notes {
     batch: Option<Context>,
     kept: Kept,
     takers: Takers,
+    anomaly: Option<Noted>,
 }
 
 impl RequestRecord {
@@ -163,6 +164,11 @@ impl RequestRecord {
             let tensors: Result<_, _> = specs.filter_map(tensor).collect();
             tensors.map_or(Kept::Nothing, |tensors| Kept::of(tensors, max))
         };
+    }
+
+    /// A value of it is not as its model's schema says.
+    pub fn noted(&self, anomaly: Noted) {
+        self.notes.lock().anomaly = Some(anomaly);
     }
 
     /// The version that is to answer it, and why.
@@ -334,6 +340,7 @@ impl RequestRecord {
             compute: notes.compute,
             word,
             message,
+            anomaly: notes.anomaly,
             inputs,
             // What a late answer computed is nothing that the client got.
             outputs: if word.is_empty() { outputs } else { Vec::new() },

@@ -22,6 +22,28 @@ pub struct Tensor {
     pub data: Bytes,
 }
 
+/// A value of a request that is not as its model's schema says, where that refuses nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noted {
+    pub input: Arc<str>,
+    /// Feature, what was expected, and the value that came.
+    pub words: String,
+    /// The same without the value, for whoever may not see it.
+    pub brief: String,
+    /// Of many some are, in the log.
+    pub told: bool,
+}
+
+impl Noted {
+    pub fn len(&self) -> usize {
+        self.words.len() + self.brief.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Whom a sample is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Takers {
@@ -29,16 +51,22 @@ pub struct Takers {
     pub drawn: bool,
     /// The statistics, which get so many a second.
     pub statistics: bool,
+    /// The request log, which gets some whose values are not as their model's schema says.
+    pub anomaly: bool,
 }
 
 impl Takers {
     pub fn any(self) -> bool {
-        self.drawn || self.statistics
+        self.drawn || self.statistics || self.anomaly
     }
 
     /// All that either is for.
     pub fn or(self, other: Takers) -> Takers {
-        Takers { drawn: self.drawn || other.drawn, statistics: self.statistics || other.statistics }
+        Takers {
+            drawn: self.drawn || other.drawn,
+            statistics: self.statistics || other.statistics,
+            anomaly: self.anomaly || other.anomaly,
+        }
     }
 }
 
@@ -71,6 +99,8 @@ pub struct Sample {
     /// Empty: answered well.
     pub word: &'static str,
     pub message: String,
+    /// In what way a value of it is not as its model's schema says.
+    pub anomaly: Option<Noted>,
     pub inputs: Vec<Tensor>,
     pub outputs: Vec<Tensor>,
     /// 0 where the request names none.
@@ -81,7 +111,8 @@ pub struct Sample {
 impl Weigh for Sample {
     fn weight(&self) -> usize {
         let tensors = self.inputs.iter().chain(&self.outputs);
-        OVERHEAD + self.message.len() + tensors.map(|t| t.data.len() + TENSOR_OVERHEAD).sum::<usize>()
+        let words = self.message.len() + self.anomaly.as_ref().map_or(0, Noted::len);
+        OVERHEAD + words + tensors.map(|t| t.data.len() + TENSOR_OVERHEAD).sum::<usize>()
     }
 }
 

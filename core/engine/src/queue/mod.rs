@@ -188,6 +188,11 @@ impl Queue {
     }
 
     /// Whether this request is drawn by its share.
+    /// Whether any share of its requests is.
+    pub fn is_sampled(&self) -> bool {
+        self.samples.load(Ordering::Relaxed) > 0
+    }
+
     pub fn draws_sample(&self) -> bool {
         trace::drawn(self.samples.load(Ordering::Relaxed))
     }

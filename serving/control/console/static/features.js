@@ -62,10 +62,10 @@ export class Features {
       }
       if (!meant) await this.choose(since);
       const one = this.versions.find((version) => version.version === this.version);
-      const [live, drift, anomalies, baseline, windows] = await Promise.all([
-        get(`${base}/statistics?window=${this.window}`).catch(quietly), get(`${base}/drift`), get(`${base}/anomalies`),
+      const [live, drift, anomalies, requests, baseline, windows] = await Promise.all([
+        get(`${base}/statistics?window=${this.window}`).catch(quietly), get(`${base}/drift`), get(`${base}/anomalies`), get(`${base}/requests/anomalies`),
         one?.baseline ? get(`${base}/statistics?window=baseline`).catch(quietly) : {}, this.windows(since)]);
-      this.show(live, baseline, drift.features, anomalies, windows);
+      this.show(live, baseline, drift.features, anomalies, requests, windows);
     } catch (error) {
       if (error.status) show(this.body, h("p", { class: "quiet" }, error.message));
       else show(this.body, wrong(error));
@@ -98,8 +98,8 @@ export class Features {
     return found.windows.filter((one) => one.version === this.version);
   }
 
-  show(live, baseline, drift, anomalies, windows) {
-    show(this.body, this.anomalies(anomalies.anomalies),
+  show(live, baseline, drift, anomalies, requests, windows) {
+    show(this.body, this.anomalies(anomalies.anomalies), this.requests(requests),
       live.problem ? h("p", { class: "quiet" }, `In the window '${this.window}': ${live.problem}`) : (live.datasets || []).map((set) => this.dataset(set, baseline, live.labels || {})),
       this.drift(drift), this.overTime(windows));
   }
@@ -117,6 +117,15 @@ export class Features {
   anomalies(found) {
     return [h("h3", null, "Anomalies"), table("What does not fit the schema or the baseline", [["At", "time"], ["Feature"], ["Kind"], ["What", "words"], ["Window"]],
       found.slice(0, 100).map((one) => [when(one.at), one.feature, h("span", { class: one.severity === "ERROR" ? "bad" : "busy" }, one.type), one.description, one.window || ""]), "None.")];
+  }
+
+  // Of single requests, where the model's schema is enforced; nothing is said where there are none.
+  requests({ anomalies, left_out }) {
+    if (!anomalies.length) return [];
+    const more = left_out + Math.max(0, anomalies.length - 100);
+    return [h("h3", null, "Requests that do not fit the schema"), table("Requests since the version was loaded, by feature", [["Feature"], ["Kind"], ["Requests", "number"], ["What became of them"]],
+      anomalies.slice(0, 100).map((one) => [one.feature, h("span", { class: one.mode === "reject" ? "bad" : "busy" }, one.type), number(one.requests), one.mode === "reject" ? "refused" : "answered"])),
+    more ? h("p", { class: "quiet" }, `And ${number(more)} more.`) : null];
   }
 
   drift(found) {

@@ -337,6 +337,23 @@ def test_a_baseline_that_lies_is_told_of_once_and_is_none(tmp_path: Path) -> Non
     assert world.made.collector.baseline(("m", 1)) is None
 
 
+def test_a_schema_that_is_broken_when_it_is_edited_leaves_the_one_before(tmp_path: Path) -> None:
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text(RANGES)
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    world.take(sample([[1, 2]] * 50))
+    world.after(60)
+    schema.write_text("feature {")
+    with capture_logs() as told:
+        for _ in range(2):
+            world.take(sample([[99, 2]] * 50))
+            world.after(60)
+    unreadable, *anomalies = [one for one in told if one["event"] != "feature_anomalies_over"]
+    assert unreadable["event"] == "statistics_reference_unreadable"
+    assert unreadable["effect"] == "what it said before holds"
+    assert "x[0]" in {one["feature"] for one in anomalies}
+
+
 def test_who_asks_for_the_baseline_is_told_it_and_writes_nothing_into_the_log(
     tmp_path: Path,
 ) -> None:

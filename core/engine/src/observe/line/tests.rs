@@ -1,6 +1,6 @@
 use super::*;
 use crate::codec::bytes_tensor;
-use crate::observe::Takers;
+use crate::observe::{Noted, Takers};
 use crate::stats::Protocol;
 use crate::tensor::Shape;
 use bytes::Bytes;
@@ -26,6 +26,7 @@ fn sample(inputs: Vec<Tensor>) -> Sample {
         compute: Duration::from_nanos(49),
         word: "",
         message: String::new(),
+        anomaly: None,
         inputs,
         outputs: Vec::new(),
         priority: 0,
@@ -192,4 +193,15 @@ proptest! {
         let whole: String = samples.iter().map(|sample| written(sample, None)).collect();
         prop_assert_eq!(found.into_iter().flat_map(|(piece, _)| piece).collect::<Vec<_>>(), whole.into_bytes());
     }
+}
+
+#[test]
+fn what_is_not_as_the_schema_says_goes_without_its_value_where_its_tensor_does() {
+    let mut given = sample(vec![tensor(Datatype::Uint8, &[1], [7])]);
+    let noted =
+        Noted { input: "x".into(), words: "expected 5, got 7".into(), brief: "too_large".into(), told: true };
+    given.anomaly = Some(noted);
+    assert!(written(&given, None).contains(r#","anomaly":"expected 5, got 7","#));
+    let hidden = written(&given, Some(&[]));
+    assert!(hidden.contains(r#","anomaly":"too_large","#) && !hidden.contains("got 7"), "{hidden}");
 }
