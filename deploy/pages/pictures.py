@@ -1,14 +1,16 @@
-"""The pictures of the console in ``docs/``: a gateway with some traffic, seen by a real browser.
+"""The pictures in ``docs/`` of the console, seen by a real browser, and of what Prometheus and
+MLflow recorded: of a gateway with some traffic, and of ``examples/drift.py``.
 
-    .venv/bin/python -m deploy.pages.pictures
+    .venv/bin/python -m deploy.pages.pictures [overview] [drift]
 
-It needs chromium and its driver (Debian: chromium, chromium-driver), and takes two minutes: a
-curve wants some points.
+It needs chromium and its driver (Debian: chromium, chromium-driver), prometheus, and an MLflow of
+its own (as the tests do). It takes two minutes for each: a curve wants some points.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,30 +19,23 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from serving.publishing import publish  # noqa: E402 - the checkout is found above
-from tests import small_models  # noqa: E402 - the checkout is found above
 from tests.clients.browser import Browser  # noqa: E402 - the checkout is found above
-from tests.clients.gateway import Gateway  # noqa: E402 - the checkout is found above
+from tests.clients.gateway import Gateway, wait_until  # noqa: E402 - the checkout is found above
+from tests.clients.mlflow_environment import (  # noqa: E402 - the checkout is found above
+    MlflowServer,
+)
 
 TRAFFIC_S = 110
-FEATURES_S = 25
-SCHEMA = """
-feature {
-  name: "x[0]" type: FLOAT float_domain { min: -5 max: 5 }
-  skew_comparator { jensen_shannon_divergence { threshold: 0.2 } }
-}
-feature { name: "x[1]" type: FLOAT }
-feature { name: "x[2]" type: FLOAT }
-feature {
-  name: "x[3]" type: FLOAT
-  skew_comparator { jensen_shannon_divergence { threshold: 0.2 } }
-}
-"""
+# How long the example goes on before its pictures are taken.
+AFTER_S = 20
+DOCS = ROOT / "docs"
+TO_HEADING = (
+    "[...document.querySelectorAll('h2, h3')]"
+    ".find((one) => one.innerText === arguments[0]).scrollIntoView()"
+)
 
 
 def ask(gateway: Gateway, stop: threading.Event) -> None:
@@ -77,13 +72,13 @@ def overview_and_model(folder: Path) -> None:
         browser.open(address)
         browser.shows("digits")
         browser.driver.set_window_size(1000, 640)
-        browser.picture(ROOT / "docs" / "console_overview.png")
+        browser.picture(DOCS / "console_overview.png")
         browser.open(f"{address}#/models/digits")
         browser.shows("Loads and routes")
         browser.driver.set_window_size(1000, 1500)
         browser.until(lambda: browser.all("canvas"), "the curves are drawn")
         time.sleep(1)
-        browser.picture(ROOT / "docs" / "console_model.png")
+        browser.picture(DOCS / "console_model.png")
     finally:
         stop.set()
         asker.join()
@@ -91,40 +86,48 @@ def overview_and_model(folder: Path) -> None:
         gateway.stop()
 
 
-def features(folder: Path) -> None:
-    """Other data than the model was trained on."""
-    random = np.random.default_rng(1)
-    np.savez(folder / "train.npz", x=random.normal(0, 1, (2000, 4)).astype(np.float32))
-    (folder / "tiny.onnx").write_bytes(small_models.tiny().SerializeToString())
-    models = folder / "models"
-    models.mkdir()
-    publish(folder / "tiny.onnx", models, "scores", training_data=[folder / "train.npz"])
-    (models / "scores" / "schema.pbtxt").write_text(SCHEMA)
-    settings = {"statistics.samples_per_second": "0", "statistics.window_s": "1"}
-    gateway = Gateway(models, folder / "other", settings).wait_ready()
-    browser = Browser(folder / "another", 1000, 900)
+def drift(folder: Path) -> None:
+    """``examples/drift.py`` in the moment of its alarm, and what others recorded of it."""
+    mlflow = MlflowServer(folder / "mlflow").start()
+    place, said = folder / "drift", folder / "drift.log"
+    command = ("examples/drift.py", "--keep", "--folder", place, "--tracking-uri", mlflow.uri)
+    with said.open("wb") as log:
+        story = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=log, stderr=log)
+    browser = Browser(folder / "another", 1000, 1180)
     try:
-        until = time.monotonic() + FEATURES_S
-        while time.monotonic() < until:
-            rows = random.normal([0, 0, 1, 3], 1, (50, 4)).round(3)
-            rows[:, 1] = 0
-            tensor = {"name": "x", "datatype": "FP32", "shape": [50, 4], "data": rows.tolist()}
-            gateway.infer("scores", {"inputs": [tensor]})
-            time.sleep(0.1)
-        browser.open(f"http://{gateway.admin}/#/models/scores")
+        wait_until(lambda: "until Ctrl-C" in said.read_text(), 300, "the example is at its end")
+        time.sleep(AFTER_S)
+        browser.open(json.loads((place / "addresses.json").read_text())["console"])
         browser.until(lambda: browser.all(".feature svg"), "histograms are drawn")
-        browser.script("document.querySelector('#feature-version').scrollIntoView()")
-        browser.picture(ROOT / "docs" / "console_features.png")
+        window = "const one = document.querySelector('#feature-window'); one.value = 'minute';"
+        browser.script(window + "one.dispatchEvent(new Event('change'))")
+        browser.shows("missing in 100 %")
+        browser.script(TO_HEADING, "Features")
+        browser.picture(DOCS / "console_features.png")
+        browser.driver.set_window_size(1000, 325)
+        browser.script(TO_HEADING, "Drift over time")
+        browser.picture(DOCS / "insight_drift.png")
+        charts = (DOCS / "insight_prometheus.svg", DOCS / "insight_mlflow.svg")
+        plot = [sys.executable, "examples/plot_drift.py", str(place), *map(str, charts)]
+        subprocess.run(plot, cwd=ROOT, check=True)
     finally:
         browser.close()
-        gateway.stop()
+        story.terminate()
+        story.wait()
+        mlflow.kill()
 
 
-def main() -> None:
+def main() -> int:
+    parts = {"overview": overview_and_model, "drift": drift}
+    wanted = sys.argv[1:] or list(parts)
+    if unknown := set(wanted) - set(parts):
+        print(f"expected {' or '.join(parts)}, got {', '.join(unknown)}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
-        overview_and_model(Path(folder))
-        features(Path(folder))
+        for name in wanted:
+            parts[name](Path(folder))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,7 +15,8 @@ from serving.cli.output import UserError, clean, print_json, print_line, print_t
 _DATA = frozenset({".parquet", ".csv", ".npz", ".jsonl"})
 # Of `diff`, as of diff(1): 0 the same, 1 they differ, 2 trouble; of `check` likewise.
 _TROUBLE = 2
-_SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
+# The shortest windows, called "minute", last as long as the gateway's settings say.
+_SECONDS = {"minute": None, "hour": 3600.0, "day": 86400.0}
 
 _Output = Annotated[
     Path | None,
@@ -70,7 +71,7 @@ def infer(
         raise UserError("expected files, or --live MODEL[/VERSION]", code=2)
     if live:
         port = AdminPort(admin_url, token_file)
-        statistics, _ = served.statistics_of(port, served.version_path(port, live), window)
+        statistics = served.statistics_of(port, served.version_path(port, live), window).message
     else:
         statistics = _statistics(files or [])
     _write(inferred(statistics, Rules(max_string_domain, shapes, ranges)), output)
@@ -261,18 +262,29 @@ def _past(port: AdminPort, model: str, window: str, last: int) -> list[Any]:
     now, path = time.time(), served.version_path(port, model)
     found: dict[float | None, Any] = {}
     refused: UserError | None = None
-    for back in range(last, 0, -1):
-        try:
-            at = now - _SECONDS[window] * back
-            statistics, start = served.statistics_of(port, path, window, at)
-        except UserError as error:
-            refused = error
-            continue
-        if statistics.datasets:
-            found[start] = statistics
+    try:
+        length = _SECONDS[window] or _shortest(port, path)
+        for back in range(last, 0, -1):
+            try:
+                one = served.statistics_of(port, path, window, now - length * back)
+            except UserError as error:
+                refused = error
+                continue
+            if one.message.datasets:
+                found[one.start] = one.message
+    except UserError as error:
+        refused = error
     if not found and refused is not None:
         raise UserError(f"none of the last {last} {window}s: {refused}")
     return list(found.values())
+
+
+def _shortest(port: AdminPort, path: str) -> float:
+    """How long the shortest windows last (seconds). Raises UserError."""
+    last = served.statistics_of(port, path, "minute")
+    if last.start is None or last.end is None or last.end <= last.start:
+        raise UserError(f"{port.url}: a window without a beginning and an end")
+    return last.end - last.start
 
 
 def _read(path: Path, kind: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,11 +22,19 @@ _REQUESTS = ("FEATURE", "TYPE", "MODE", "REQUESTS")
 _COMPARED = {"skew": "baseline", "drift": "window before", "versions": "other version"}
 
 
-def statistics_of(
-    port: AdminPort, path: str, window: str, at: float | None = None
-) -> tuple[Any, float | None]:
-    """``DatasetFeatureStatisticsList`` of the version at ``path``, and when their window began;
-    both times in seconds since the epoch. Raises UserError."""
+@dataclass(frozen=True)
+class Served:
+    """``message``: ``DatasetFeatureStatisticsList``. ``start`` and ``end`` of its window (seconds
+    since the epoch): None of a baseline."""
+
+    message: Any
+    start: float | None
+    end: float | None
+
+
+def statistics_of(port: AdminPort, path: str, window: str, at: float | None = None) -> Served:
+    """Of the version at ``path``; ``at``: of the window that holds this moment, in seconds since
+    the epoch. Raises UserError."""
     from serving.statistics.forms import parse
     from serving.statistics.metadata import Form, FormatError, Kind
 
@@ -33,9 +42,10 @@ def statistics_of(
     answer = port.get(f"{path}/statistics?{query}")
     datasets = json.dumps({"datasets": answer.get("datasets", [])}).encode()
     try:
-        return parse(datasets, Kind.STATISTICS, Form.JSON), answer.get("start")
+        message = parse(datasets, Kind.STATISTICS, Form.JSON)
     except FormatError as error:
         raise UserError(f"{port.url}: {error}") from None
+    return Served(message, answer.get("start"), answer.get("end"))
 
 
 def version_path(port: AdminPort, model: str) -> str:
@@ -76,7 +86,7 @@ def live(
     port = AdminPort(admin_url, token_file)
     path = version_path(port, model)
     try:
-        found, _ = statistics_of(port, path, window)
+        found = statistics_of(port, path, window).message
     except UserError:
         # Where all requests are refused there are no statistics of any.
         if output is None and not as_json:

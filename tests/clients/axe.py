@@ -11,6 +11,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from tests.clients.browser import Browser
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "axe-core@4.10.3"
 SHA512 = "Xm7bpRXnDSX2YE2YFfBk2FnF0ep6tmG7xPh8iHee8MIcrgq762Nkce856dYtJYLkuIoYZvGfTs/PbZhideTcEg=="
@@ -27,6 +29,28 @@ def source() -> str | None:
                 return None
             _keep(archive)
     return KEPT.read_text()
+
+
+def serious(browser: Browser, script: str) -> list[tuple[str, object]]:
+    """What it finds serious or worse on the page that is shown, in light and in dark."""
+    found = []
+    try:
+        for scheme in ("light", "dark"):
+            _prefer(browser, [{"name": "prefers-color-scheme", "value": scheme}])
+            browser.script(script)
+            violations = browser.driver.execute_async_script(
+                "const done = arguments[0];"
+                "axe.run().then((found) => done(found.violations.map((one) =>"
+                " [one.impact, one.id, one.nodes.map((node) => node.html).slice(0, 3)])))"
+            )
+            found += [(scheme, one) for one in violations if one[0] in ("serious", "critical")]
+    finally:
+        _prefer(browser, [])
+    return found
+
+
+def _prefer(browser: Browser, features: list[dict[str, str]]) -> None:
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def _download(folder: Path) -> Path | None:

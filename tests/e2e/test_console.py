@@ -626,6 +626,7 @@ def test_features_are_shown_against_their_baseline(
     settings = {
         "statistics.samples_per_second": "0",
         "statistics.window_s": "1",
+        "tracking.window_s": "1",
         "validation.mode": "log",
     }
     gateway = start_gateway(repository, settings)
@@ -660,6 +661,9 @@ def test_features_are_shown_against_their_baseline(
     outline = "return document.querySelectorAll('.feature polyline.fill-two').length"
     assert browser.script(outline) == 4
     assert browser.said() == []
+    browser.shows("Drift over time")
+    if script := axe.source():
+        assert axe.serious(browser, script) == []
 
 
 @pytest.mark.browser

@@ -163,13 +163,16 @@ class Collector:
         now = self._clock()
         self._sweep(now)
         if self._mailbox.wait(self._until_due(now)):
-            self._take(self._mailbox.gather(_GATHERED, self._gather_s))
+            # Those that come while a window goes on are its own: not gathered beyond its end.
+            began = self._clock()
+            left = max(0.0, self._ends - began)
+            self._take(self._mailbox.gather(_GATHERED, min(self._gather_s, left)), began)
         self._close_due(self._clock())
 
     def _last_turn(self) -> None:
         """Everything is written down before anything is checked: the process may not wait."""
         try:
-            self._take(self._mailbox.gather(0, 0.0))
+            self._take(self._mailbox.gather(0, 0.0), self._clock())
             self._flush_all()
             now = self._clock()
             closed = {key: self._write_last(key, now) for key in list(self._book.pages)}
@@ -196,11 +199,10 @@ class Collector:
             return None
         return max(0.0, self._ends - now)
 
-    def _take(self, samples: Sequence[_core.Sample]) -> None:
-        """They wait for others of their version, until the window ends at the latest."""
-        now = self._clock()
-        if now >= self._ends:
-            self._close_due(now)
+    def _take(self, samples: Sequence[_core.Sample], began: float) -> None:
+        """They wait for others of their version, until the window ends at the latest. ``began``:
+        when they were first gathered (seconds since the epoch)."""
+        self._close_due(began)
         with self._lock:
             due = self._pending.add(samples)
         for key in due:

@@ -176,7 +176,11 @@ class _Gateway(BaseHTTPRequestHandler):
         chance = np.random.default_rng(len(_ASKED))
         body = '{"name": "m", "default": 3}'
         status = 200
-        if "/versions/3/statistics" in self.path:
+        if "/versions/3/statistics?window=minute" in self.path:
+            # Windows of two seconds.
+            at = float(self.path.partition("&at=")[2] or 1e9) // 2 * 2
+            body = f'{{"start": {at}, "end": {at + 2}, {to_json(_window(chance, 0.0))[1:]}'
+        elif "/versions/3/statistics" in self.path:
             body = f'{{"start": {len(_ASKED)}, {to_json(_window(chance, 0.0))[1:]}'
         elif "/versions/" in self.path:
             status, body = 404, '{"error": "nothing is known of it yet"}'
@@ -228,3 +232,17 @@ def test_thresholds_are_suggested_of_past_hours(admin: str, tmp_path: Path) -> N
     assert nothing.returncode == 1
     assert "none of the last 10 hours: nothing is known of it yet" in nothing.stderr
     assert serving(*ask, "--live", "m/3", "--window", "year").returncode == 2
+
+
+def test_short_windows_are_as_long_as_the_gateway_makes_them(admin: str, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text('feature { name: "x" type: FLOAT }')
+    ask = ("schema", "suggest-thresholds", "--schema", schema, "--admin-url", admin, "--last", 9)
+    done = serving(*ask, "--live", "m/3", "--window", "minute")
+    assert done.returncode == 0, done.stderr
+    asked = [float(path.partition("&at=")[2]) for path in _ASKED if "&at=" in path]
+    assert np.diff(asked) == pytest.approx([2.0] * 8, abs=0.01)
+    assert " 8 " in done.stdout
+    nothing = serving(*ask, "--live", "m/4", "--window", "minute")
+    assert nothing.returncode == 1
+    assert "none of the last 9 minutes: nothing is known of it yet" in nothing.stderr

@@ -262,6 +262,31 @@ def test_samples_count_in_the_window_in_which_they_came(tmp_path: Path) -> None:
     assert [(one.start - NOON, one.samples) for one in kept] == [(0, 2), (60, 2)]
 
 
+def test_they_are_not_gathered_beyond_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows of a second, as short as the samples are gathered: each has its own."""
+    world = World(tmp_path, view(MATRIX, tmp_path), window_s=1)
+    collector, mailbox = world.made.collector, world.made._mailbox
+    monkeypatch.setattr(collector, "_gather_s", 1.0)
+    gather = mailbox.gather
+
+    def until_then(most: int, timeout: float) -> list[Any]:
+        """One more comes each tenth of a second meanwhile."""
+        for _ in range(round(timeout * 10)):
+            world.clock.now += 0.1
+            mailbox.put([sample([[1, 2]])])
+        return gather(most, 0.0)
+
+    monkeypatch.setattr(mailbox, "gather", until_then)
+    for _ in range(9):
+        world.take(sample([[1, 2]]))
+        world.clock.now += 0.05
+    kept = collector.read(("m", 1), lambda page: page.series.closed("minute"))
+    assert [one.start - NOON for one in kept] == [0, 1, 2, 3]
+    assert all(10 <= one.samples <= 12 for one in kept)
+
+
 def test_everything_is_written_before_anything_is_checked_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
