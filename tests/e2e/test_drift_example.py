@@ -81,8 +81,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         wait_until(goes_on, AT_WORK_S, "the story is told", 0.2)
         yield Kept(process, said.read_text(), json.loads((place / "addresses.json").read_text()))
     finally:
-        process.kill() if process.poll() is None else None
-        process.wait()
+        # It ends what it started.
+        process.terminate()
+        process.wait(60)
 
 
 @pytest.mark.slow
