@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -67,7 +68,7 @@ def test_what_is_typed_wrongly_is_told(
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     folder = tmp_path_factory.mktemp("drift")
     said, place = folder / "said", folder / "story"
-    options = ("--keep", "--folder", str(place), "--window", "1", "--tracking-uri", "none")
+    options = ("--keep", "--folder", str(place), "--tracking-uri", "none")
     with said.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, str(SCRIPT), *options], stdout=output, stderr=subprocess.STDOUT
@@ -125,6 +126,8 @@ def rows(window: browser.Browser) -> list[str]:
 @pytest.mark.browser
 def test_the_console_shows_it(kept: Kept, tmp_path: Path) -> None:
     if not browser.is_there():
+        if os.environ.get("BROWSER_TESTS") == "needed":
+            pytest.fail(browser.MISSING)
         pytest.skip(browser.MISSING)
     window = browser.Browser(tmp_path)
     try:
@@ -169,7 +172,7 @@ def test_what_it_recorded_is_drawn_and_it_ends_whole(kept: Kept, tmp_path: Path)
 def test_mlflow_has_it_on_the_versions_run(tmp_path: Path) -> None:
     server = MlflowServer(tmp_path / "mlflow").start()
     try:
-        done = ran("--window", "1", "--tracking-uri", server.uri)
+        done = ran("--tracking-uri", server.uri)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "The alarm was seen in every place that there is." in done.stdout
         (run,) = server.runs()
