@@ -19,9 +19,9 @@ def row(shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float
     return np.random.default_rng(5).random((1, *shape), np.float32)
 
 
-def message(model: str, shape: tuple[int, ...]) -> bytes:
-    """A serialized ``ModelInferRequest`` of one row, raw contents."""
-    values = row(shape)
+def message(model: str, shape: tuple[int, ...], more: float = 0.0) -> bytes:
+    """A serialized ``ModelInferRequest`` of one row, raw contents; each value so much ``more``."""
+    values = row(shape) + np.float32(more)
     request = messages.ModelInferRequest(model_name=model)
     request.inputs.add(name="x", datatype="FP32", shape=values.shape)
     request.raw_input_contents.append(values.astype("<f4").tobytes())

@@ -18,6 +18,7 @@ from benchmarks import report
 from benchmarks.bench import Bench
 from benchmarks.items import (
     client_cpu,
+    enforcing,
     footprint,
     grpc_rate,
     hostile,
@@ -51,6 +52,7 @@ ITEMS: dict[int, Callable[[Bench], Iterator[report.Row]]] = {
     12: hostile.measure,
     13: many_models.measure,
     14: client_cpu.measure,
+    15: enforcing.measure,
 }
 
 

@@ -11,7 +11,7 @@ wheel=$(ls "$wheels"/serving-*.whl)
 client=$(ls "$wheels"/serving_client-*.whl)
 echo "== $(basename "$wheel") with onnxruntime for $runtime, in $prefix"
 python3 -m venv "$prefix"
-"$prefix/bin/pip" install --quiet --no-cache-dir --disable-pip-version-check "${wheel}[$runtime,client]" \
+"$prefix/bin/pip" install --quiet --no-cache-dir --disable-pip-version-check "${wheel}[$runtime,client,statistics]" \
     "$client"
 # Compiled now: later the file system may be read-only.
 # (Some packages carry files for other Pythons, which do not compile.)

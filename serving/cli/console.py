@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from serving.cli.output import styled
+from serving.cli.output import clean, styled
 
 if TYPE_CHECKING:
     from serving.observe.nonblocking_writer import LineWriter
@@ -32,7 +32,8 @@ class Console:
     def line(self, text: str, style: str = "") -> None:
         """For people only: the log says the same to programs."""
         if self.as_text:
-            self._out.write(styled(text, style) + "\n")
+            # Names of files and what is wrong with them are others' words.
+            self._out.write(styled(clean(text), style) + "\n")
 
     def fact(self, event: str, **fields: object) -> None:
         """For programs only: in the form of the log."""

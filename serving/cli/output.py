@@ -41,8 +41,8 @@ def styled(text: str, style: str = "") -> str:
 
 
 def print_line(text: str, style: str = "") -> None:
-    """One line, styled."""
-    print(styled(text, style), flush=True)
+    """One line, styled; names in it may be others' words."""
+    print(styled(clean(text), style), flush=True)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -75,10 +75,12 @@ def cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, (tuple, list)):
-        return ", ".join(str(item) for item in value) or "-"
+        return ", ".join(clean(str(item)) for item in value) or "-"
     return clean(str(value))
 
 
 def clean(text: str) -> str:
     """In one line, without what a terminal would obey or not show."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -51,13 +51,11 @@ def _size(group: Any, each: Mapping[int, int]) -> int:
     return int(max(group.total_byte_size, values))
 
 
-def _made_of_parts(metadata: Any) -> set[int]:
-    """The columns whose texts may be made of parts of others."""
+def _encoded(metadata: Any, encoding: str) -> set[int]:
+    """The columns that have pages in an encoding of Parquet's."""
     groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
     columns = range(metadata.num_columns)
-    return {
-        at for one in groups for at in columns if "DELTA_BYTE_ARRAY" in one.column(at).encodings
-    }
+    return {at for one in groups for at in columns if encoding in one.column(at).encodings}
 
 
 def _texts(metadata: Any, but: Collection[int]) -> list[Any]:
@@ -75,8 +73,9 @@ def _batches(file: BufferedReader, metadata: Any, rows: int) -> Iterator[Any]:
     """Of as many rows at most, in order."""
     from pyarrow import parquet
 
-    parts = _made_of_parts(metadata)
-    texts = _texts(metadata, parts)
+    parts = _encoded(metadata, "DELTA_BYTE_ARRAY")
+    # Neither these nor those whose lengths go before them does pyarrow read as places.
+    texts = _texts(metadata, parts | _encoded(metadata, "DELTA_LENGTH_BYTE_ARRAY"))
     found = parquet.ParquetFile(
         file, metadata=metadata, read_dictionary=[one.path for one in texts]
     )

@@ -5,6 +5,7 @@ What is binary is looked at by the core first: two bytes of it may be a hundred 
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from functools import cache
@@ -30,6 +31,8 @@ MOST_PARTS = 1_000_000
 # In text, where each takes microseconds of the interpreter and a kilobyte to read; by the brackets
 # that begin them. A file of 16 MiB that is written for people has some 200,000.
 MOST_TEXT_PARTS = 400_000
+# Of text, which protobuf reads line by line: it takes up to a hundred and fifty times as much.
+MOST_LINE = 1024 * 1024
 _MOST_WORDS = 300
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
@@ -139,6 +142,13 @@ def _check_parts(text: str, brackets: str) -> None:
         raise FormatError(f"it holds more than {MOST_TEXT_PARTS:,} messages and lists")
 
 
+def _check_lines(text: str) -> None:
+    if max(map(len, io.StringIO(text)), default=0) > MOST_LINE:
+        raise FormatError(f"a line has more than {MOST_LINE:,} characters")
+    if (text.count('"') + text.count("'")) // 2 > MOST_PARTS:
+        raise FormatError(f"it holds more than {MOST_PARTS:,} texts")
+
+
 def _utf8(data: bytes) -> str:
     try:
         return data.decode()
@@ -148,6 +158,7 @@ def _utf8(data: bytes) -> str:
 
 def _from_text(text: str, kind: Kind) -> Any:
     _check_parts(text, "{<[")
+    _check_lines(text)
     message = getattr(messages, kind)()
     try:
         text_format.Parse(text, message, descriptor_pool=messages.pool)

@@ -270,6 +270,55 @@ def test_hostile_values_are_counted_and_bounded(
     assert one.metric("serving_statistics_dropped_total", reason="error") == 0
 
 
+def by_http(gateway: Gateway, model: str, array: np.ndarray, *, binary: bool) -> Any:
+    """Its answer. Numbers that JSON has no word for go as Python writes them: NaN, Infinity."""
+    (tensor,) = gateway.get(f"/v2/models/{model}").json()["inputs"]
+    if not binary:
+        one = oip.json_input(tensor["name"], array, tensor["datatype"])
+        return gateway.infer(model, {"inputs": [one]})
+    given = {tensor["name"]: array}
+    body, headers = oip.binary_body(given, {tensor["name"]: tensor["datatype"]})
+    return gateway.get(f"/v2/models/{model}/infer", body, "POST", headers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
+def test_hostile_values_by_http_are_counted_and_bounded(
+    start_gateway: StartGateway, repository: Path, binary: bool
+) -> None:
+    """100,000 different texts, huge ones, the largest numbers and none, rows of any length."""
+    small_models.write(repository, "texts", small_models.identity("BYTES", ("n",)))
+    small_models.write(repository, "numbers", small_models.identity("FP64"))
+    one = start_gateway(repository, {**ALL, "statistics.window_s": "3600"})
+    many = np.array([f"text {number}" for number in range(100_000)], object)
+    huge = np.array(["\u00e9" * 1_500_000, "", "e\u0301\u0000"], object)
+    for part in (*np.array_split(many, 4), huge):
+        assert by_http(one, "texts", part, binary=binary).status == 200
+    wild = np.array([[np.nan, 1e308, -1e308, np.inf, -np.inf, 5e-324]])
+    for rows in (wild, np.repeat(wild, 300, axis=1), wild[:, :0]):
+        assert by_http(one, "numbers", rows, binary=binary).status == 200
+    (name,) = [tensor["name"] for tensor in one.get("/v2/models/numbers").json()["inputs"]]
+    ragged = {"name": name, "shape": [2, 2], "datatype": "FP64"}
+    for data in ([[1, 2], [3]], [1, 2, 3], [[1, [2]], [3, 4]]):
+        answer = one.infer("numbers", {"inputs": [{**ragged, "data": data}]})
+        assert answer.status == 400, (data, answer)
+    counted(one, 8)
+    assert one.metric("serving_statistics_memory_bytes") < 3 << 20
+    found = features(message(told(one, "statistics", "texts")))
+    (strings,) = [each.string_stats for each in found.values()]
+    assert strings.common_stats.num_non_missing == 100_002
+    assert strings.unique == pytest.approx(100_002, rel=0.1)
+    numbers = message(told(one, "statistics", "numbers"))
+    assert numbers.datasets[0].num_examples == 3
+    (values,) = [each.num_stats for each in features(numbers).values()]
+    common = values.common_stats
+    assert (common.min_num_values, common.max_num_values) == (0, 1800)
+    assert (values.min, values.max) == (-np.inf, np.inf)
+    assert values.mean == 0.0
+    assert sum(h.num_nan for h in values.histograms) in (301, 602)
+    assert one.metric("serving_statistics_dropped_total", reason="error") == 0
+
+
 def test_what_is_redacted_is_in_no_statistics(
     start_gateway: StartGateway, repository: Path
 ) -> None:

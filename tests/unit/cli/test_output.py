@@ -8,7 +8,7 @@ import io
 import pytest
 
 import serving.cli
-from serving.cli.output import UserError, clean, styled
+from serving.cli.output import UserError, clean, print_line, print_table, styled
 
 
 class HungUp(io.StringIO):
@@ -56,3 +56,15 @@ def test_what_a_server_says_makes_no_line_of_its_own_and_moves_no_cursor(
     told = capsys.readouterr().err
     assert told.splitlines() == ["serving: first", f"serving: {clean(said)}"]
     assert told.replace("\n", "").isprintable()
+
+
+def test_names_in_a_line_or_a_list_move_no_cursor_and_stay_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_line("note: 'é\x1b[2J\x9b31m'")
+    print_table(["NAMES"], [[["ü", "\x1b]0;x\x07"]]])
+    assert capsys.readouterr().out.splitlines() == [
+        r"note: 'é\x1b[2J\x9b31m'",
+        "NAMES",
+        r"ü, \x1b]0;x\x07",
+    ]

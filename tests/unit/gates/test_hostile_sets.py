@@ -11,8 +11,11 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from serving.datasets import files
 from serving.datasets.pieces import Reading, SetError
@@ -132,3 +135,35 @@ def test_a_piece_of_json_has_fewer_rows_where_these_are_long(tmp_path: Path) -> 
     (tmp_path / "e.jsonl").write_bytes(row * 6)
     counts = [len(piece["x"]) for piece in files.pieces(tmp_path / "e.jsonl")]
     assert counts == [4, 2]
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "as most are": {},
+    "plain": {"use_dictionary": False},
+    "lengths first": {
+        "use_dictionary": False,
+        "column_encoding": {"t": "DELTA_LENGTH_BYTE_ARRAY"},
+    },
+    "of parts": {"use_dictionary": False, "column_encoding": {"t": "DELTA_BYTE_ARRAY"}},
+    "in many groups": {"row_group_size": 70},
+    "in many pages": {"data_page_size": 100, "dictionary_pagesize_limit": 50},
+    "without Arrow's schema": {"store_schema": False},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_texts_are_the_same_however_a_file_holds_them(tmp_path: Path, form: str) -> None:
+    numbers = range(1000)
+    columns = {
+        "t": [f"a{at % 5}" if at % 3 else None for at in numbers],
+        "l": [["x", None, f"y{at}"] if at % 4 else None for at in numbers],
+        "b": [b"\xff" if at % 2 else b"" for at in numbers],
+        "s": [{"x": {"y": f"{at}"}} for at in numbers],
+        "n": [[["a"], []] for _ in numbers],
+    }
+    pairs = pa.array([[("k", f"{at}")] for at in numbers], pa.map_(pa.string(), pa.string()))
+    table = pa.table({**columns, "d": pa.array(columns["t"]).dictionary_encode(), "m": pairs})
+    parquet.write_table(table, tmp_path / "e.parquet", **FORMS[form])
+    some = list(files.pieces(tmp_path / "e.parquet", Reading(rows=150, loose=True)))
+    found = {name: [one for piece in some for one in piece[name].tolist()] for name in some[0]}
+    assert found == {**columns, "d": columns["t"], "m": [[["k", f"{at}"]] for at in numbers]}

@@ -167,6 +167,8 @@ def test_a_file_that_ends_early_is_told(form: Form) -> None:
         (b"\xff" * 40, Form.RECORD, "checksum"),
         (b"", Form.RECORD, "no record"),
         (b"\x0a\x00" * 1_000_001, Form.BINARY, "more than 1,000,000 messages"),
+        (b" " * 1_048_577, Form.TEXT, "a line has more than 1,048,576"),
+        (b'"a"\n' * 1_000_001, Form.TEXT, "more than 1,000,000 texts"),
         (b"datasets{}" * 400_001, Form.TEXT, "more than 400,000 messages"),
         (b"datasets<>" * 400_001, Form.TEXT, "more than 400,000 messages"),
         (b'{"datasets":[' + b"{}," * 400_001 + b"{}]}", Form.JSON, "more than 400,000 messages"),

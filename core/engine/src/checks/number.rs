@@ -9,6 +9,8 @@ pub trait Number: Copy {
     type Raw: Copy;
     /// Ordinals of the least and the greatest number; those between go up as the numbers do.
     const ORDINALS: (i128, i128);
+    /// Whether NaN, where there is one, is neither below nor above any key.
+    const NAN_HAS_NO_PLACE: bool = true;
 
     fn split(data: &[u8]) -> &[Self::Raw];
     fn read(raw: Self::Raw) -> Self;
@@ -119,6 +121,7 @@ macro_rules! half {
         impl Number for $kind {
             type Key = i16;
             type Raw = [u8; 2];
+            const NAN_HAS_NO_PLACE: bool = false;
             const ORDINALS: (i128, i128) =
                 (-1 - <$kind>::INFINITY.to_bits() as i128, <$kind>::INFINITY.to_bits() as i128);
 

@@ -77,9 +77,14 @@ impl<N: Number> Range<N> {
     }
 
     #[inline]
-    fn has(&self, number: N) -> bool {
+    fn has_between(&self, number: N) -> bool {
         let key = number.key();
-        (key >= self.low) & (key <= self.high) | (number.is_nan() & self.nan)
+        (key >= self.low) & (key <= self.high)
+    }
+
+    #[inline]
+    fn has(&self, number: N) -> bool {
+        self.has_between(number) | (number.is_nan() & self.nan)
     }
 
     fn find(&self, of: &Constraint, all: &[N::Raw], rows: Option<usize>) -> Option<Anomaly> {
@@ -89,7 +94,13 @@ impl<N: Number> Range<N> {
                 column.position(|raw| !self.takes(N::read(*raw)))
             }
             None if self.whole => all.iter().position(|raw| !self.takes(N::read(*raw))),
-            None => self.first_outside(all),
+            None if !self.nan => first_without(all, |number| self.has_between(number)),
+            // Of a NaN neither is so.
+            None if N::NAN_HAS_NO_PLACE => first_without(all, |number: N| {
+                let key = number.key();
+                !((key < self.low) | (key > self.high))
+            }),
+            None => first_without(all, |number| self.has(number)),
         };
         let Some(at) = at else { return count_of_values(of, all.len(), rows) };
         let place = of.column.map_or(at, |(column, width)| at * width + column);
@@ -99,19 +110,20 @@ impl<N: Number> Range<N> {
     fn takes(&self, number: N) -> bool {
         self.has(number) && !(self.whole && number.value().has_fraction())
     }
+}
 
-    fn first_outside(&self, all: &[N::Raw]) -> Option<usize> {
-        let mut before = 0;
-        for some in all.chunks(TOGETHER) {
-            // Without a branch for each, so that several are compared at once.
-            if !some.iter().fold(true, |all, raw| all & self.has(N::read(*raw))) {
-                let outside = some.iter().position(|raw| !self.has(N::read(*raw)));
-                return outside.map(|at| before + at);
-            }
-            before += some.len();
+/// Where the first number stands of which it does not hold.
+fn first_without<N: Number>(all: &[N::Raw], holds: impl Fn(N) -> bool) -> Option<usize> {
+    let mut before = 0;
+    for some in all.chunks(TOGETHER) {
+        // Without a branch for each, so that several are compared at once.
+        if !some.iter().fold(true, |all, raw| all & holds(N::read(*raw))) {
+            let outside = some.iter().position(|raw| !holds(N::read(*raw)));
+            return outside.map(|at| before + at);
         }
-        None
+        before += some.len();
     }
+    None
 }
 
 /// The ordinal of the first number of which `holds`, that of all above it, too; one more than the last
