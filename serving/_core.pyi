@@ -417,6 +417,13 @@ class Queue:
         be kept, ``outputs``: name -> how it differs), the answer given with its inputs, and the
         shadow's."""
 
+    def labels(self, output: str, elements: Sequence[int]) -> list[str | None]:
+        """What these elements of an output's last axis are called, by the file of labels that the
+        version was loaded with; ``None`` for one without a name, and where there is no such
+        output.
+
+        Raises OverflowError for a negative number."""
+
     def check(self, constraints: Sequence[Constraint]) -> None:
         """Hold every request against these from now on, before it is queued; none: against
         nothing. A feature that was there before goes on being counted; of those that were, the last

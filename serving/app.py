@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,23 +30,20 @@ from serving.loading.trial.trial import MODULE as TRIAL
 from serving.model_config.gates_form import read_gates_file
 from serving.models.actual.table import publish_to
 from serving.models.manager import Manager
-from serving.models.state import State
 from serving.models.verdicts import Bench
-from serving.models.views import Changes, ModelView
-from serving.observe import nonblocking_writer, request_anomalies, sampling, shadows
+from serving.models.views import ModelView, ready_origins
 from serving.observe import operations as observed
+from serving.observe import request_anomalies, sampling, shadows
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.gates import add_gates
 from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
+from serving.observe.opening import open_samples
 from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
-from serving.observe.replayed import ReplayTaker
-from serving.observe.replayed import add_metrics as add_replay
 from serving.observe.request_log.forms import Form, form_of
-from serving.observe.request_log.writer import RequestLog, add_metrics
 from serving.observe.rollouts import add_rollouts
-from serving.observe.samples import Samples, Subscriber
+from serving.observe.samples import Samples
 from serving.observe.statistics import gauges as statistics_gauges
 from serving.observe.statistics import operations as statistics_operations
 from serving.observe.statistics.opening import open_statistics
@@ -61,7 +54,6 @@ from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
 from serving.observe.write_back import add_write_back
-from serving.on_demand import OnDemand
 from serving.operations import Operation
 from serving.parts import Part, Parts
 from serving.protocols.call_context import CallContext
@@ -74,9 +66,7 @@ from serving.protocols.reload_config import ReloadConfig
 from serving.protocols.repository import RepositoryControl
 from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.trace_settings import TraceSettings
-from serving.registry.mlflow import opening as mlflow
-from serving.registry.model_list.source import ListTerms, ModelListFile, ModelListSource
-from serving.registry.object_store.opening import urls_of
+from serving.registry.opening import open_model_list, places_of
 from serving.registry.remote_sources import RemoteSources
 from serving.registry.snapshot import Origin
 from serving.registry.watch import Watcher
@@ -85,15 +75,10 @@ from serving.settings import operations as settings_operations
 from serving.state_dir import StateDir
 from serving.state_opening import open_state
 from serving.state_takeover import StateTakeover
-from serving.stop_signals import StopSignals
 from serving.write_back.opening import open_write_back
 
-# The exit status where nothing could be served, and the setting ``require_models`` is on.
-NO_MODELS = 4
 # Between two looks at what is loading, for the line that tells a person of it.
 _PROGRESS_S = 0.05
-# For the last lines to be read before the process ends.
-_LAST_LINES_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +110,9 @@ class Gateway:
     ) -> None:
         # What is opened from here on must not get the number of a closed one.
         standard_streams.open_missing()
-        self._lists = _model_list(settings)
+        self._lists = open_model_list(settings)
         # What the state directory is kept for: the registry.
-        places = [*roots, *_places(settings)]
+        places = [*roots, *places_of(settings)]
         self._state = open_state(settings, places)
         settings = self.settings = self._state.settings
         sys.setswitchinterval(settings.threads.switch_interval_s)
@@ -170,7 +155,7 @@ class Gateway:
             elsewhere=self._remote.sources,
         )
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
-        self.manager.on_change(lambda changes: self._remote.note(_ready(changes)))
+        self.manager.on_change(lambda changes: self._remote.note(ready_origins(changes)))
         core = self.server
         self.rollouts = Rollouts(
             *(settings.canary, self.manager, state.own, core.figures, core.count_outputs),
@@ -251,21 +236,12 @@ class Gateway:
         return ports
 
     def _sampling(self, form: Form | None) -> Samples | None:
-        takers: list[Subscriber] = []
-        if form is not None:
-            request_log = RequestLog(self.server.counters, self.settings.request_log, form)
-            add_metrics(self.exposition, request_log)
-            takers.append(request_log)
-        replayed = ReplayTaker(self.settings, self._replay, self._gates)
-        if self.settings.gates.replay:
-            takers.append(replayed)
-            add_replay(self.exposition, self._replay)
-        paced = self.statistics
-        if not takers and paced is None:
-            return None
-        samples = Samples(self.server, takers, paced=paced, at_once=form is not None)
-        replayed.on_full = samples.renew
-        self.manager.on_change(samples.watch)
+        samples = open_samples(
+            *(self.settings, self.server, self.exposition, form),
+            *(self._replay, self._gates, self.statistics),
+        )
+        if samples is not None:
+            self.manager.on_change(samples.watch)
         return samples
 
     def _figures_of_features(self) -> Mapping[Key, Mapping[str, float]]:
@@ -429,34 +405,6 @@ class Gateway:
         self.server.set_ready(ready)
 
 
-def _ready(changes: Changes) -> Mapping[str, Sequence[Origin]]:
-    """Of models that changed the versions that may answer by themselves."""
-    return {
-        model: [
-            one.origin
-            for one in (view.versions if view is not None else ())
-            if one.state is State.READY and not one.held_back
-        ]
-        for model, view in changes.items()
-    }
-
-
-def _places(settings: Settings) -> list[Path | str]:
-    """That models come from beside directories."""
-    file, registry = settings.tensorflow_serving.config_file, mlflow.identity(settings)
-    return [*filter(None, [file]), *filter(None, [registry]), *urls_of(settings)]
-
-
-def _model_list(settings: Settings) -> ModelListSource | None:
-    """None where no list can come. Raises ConfigError for a file that can't be followed."""
-    given = settings.tensorflow_serving
-    if given.config_file is None and settings.model_control == "poll":
-        return None
-    file = ModelListFile(given.config_file.absolute()) if given.config_file is not None else None
-    terms = ListTerms(settings.registry, given.config_poll_s, time.time, time.monotonic)
-    return ModelListSource(file, terms)
-
-
 def _say_few_places(settings: Settings) -> None:
     places, wanted = settings.places, settings.limits.max_connections
     if places.clients < wanted:
@@ -474,61 +422,3 @@ def _bound(settings: Settings) -> tuple[_core.Server, socket.socket]:
         # The core's own words name the door and the address.
         words = re.sub(r" \(os error \d+\)$", "", error.strerror or str(error))
         raise AddressError(words) from None
-
-
-def serve(
-    gateway: Gateway,
-    signals: StopSignals,
-    reloads: OnDemand,
-    *,
-    on_wait: Callable[[], None],
-    on_ready: Callable[[], None],
-    on_stop: Callable[[], None],
-    on_stopped: Callable[[Drained], None],
-) -> int:
-    """Run until ``signals`` ask to stop; the exit status. ``NO_MODELS`` at once where it lacks
-    them. ``reloads`` are done from here on, those that were asked for before, too.
-
-    The main thread only waits: a handler runs between two of its instructions, so it must
-    not sit in native code.
-    """
-    gateway.start()
-    reloads.start()
-    if gateway.wait_loaded(on_wait, signals.asked):
-        on_ready()
-    signals.wait_until(lambda: signals.asked() or gateway.lacks_models)
-    on_stop()
-    on_stopped(_stop(gateway, signals))
-    return NO_MODELS if gateway.lacks_models else 0
-
-
-def _stop(gateway: Gateway, signals: StopSignals) -> Drained:
-    """In a thread of its own, so that a second signal is seen all the while."""
-    stopped: Future[Drained] = Future()
-
-    def stop() -> None:
-        try:
-            stopped.set_result(gateway.stop())
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            stopped.set_exception(error)
-        signals.wake()
-
-    stopper = threading.Thread(target=stop, name="stop")
-    stopper.start()
-    signals.wait_until(stopped.done)
-    stopper.join()
-    return stopped.result()
-
-
-def leave(code: int) -> None:
-    """End the process. Threads that still sit in native code (a load that can't be
-    interrupted) must not see the interpreter torn down under them."""
-    if nonblocking_writer.drain(_LAST_LINES_S):
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # whoever read it may have left
-                stream.flush()
-    others = [t for t in threading.enumerate() if t is not threading.current_thread()]
-    # A library of native threads says nothing of these to Python.
-    if others or "obstore" in sys.modules:
-        os._exit(code)
-    sys.exit(code)

@@ -124,13 +124,13 @@ def start(
         gateway = _gateway(settings, roots, origins)
         _keep_what_is_there()
 
-        from serving import app
+        from serving import running
         from serving.cli.telling import Telling, print_addresses
 
         print_addresses(console, gateway)
         telling = Telling(console, gateway)
         gateway.manager.on_change(telling.changes)
-        code = app.serve(
+        code = running.serve(
             gateway,
             signals,
             reloads,
@@ -139,7 +139,7 @@ def start(
             on_stop=telling.stopping,
             on_stopped=telling.stopped,
         )
-    app.leave(code)
+    running.leave(code)
 
 
 def _check_registry(registry: str | None, models: list[str] | None) -> None:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving.control import requests, routes, schemas
+from serving.control.naming import Models, known, name_of, view_named, view_of
 from serving.control.selection import Selection, select
 from serving.control.status import failure
 from serving.control.views import event_json, models_json, status_json
@@ -32,20 +33,14 @@ from serving.models.commands.command import (
 )
 from serving.models.model_state import ModelState
 from serving.models.state import Transition
-from serving.models.views import ModelView
 from serving.operations import Operation
-from serving.protocols.views import decode_name, unknown_model
 from serving.queries import query_of
 from serving.rollout.route import RouteChange
 
-# Where the name stands in "/api/v1/models/NAME/...".
-_NAME_AT = 4
 
-
-class Commander(Protocol):
+class Commander(Models, Protocol):
     """Who carries out commands and remembers what happened; the manager is one."""
 
-    def views(self) -> Sequence[ModelView]: ...
     def command(self, command: Command, by: str = "", reason: str = "") -> Ticket: ...
     def history(self, model: str) -> Sequence[Transition]: ...
     def route_history(self, model: str) -> Sequence[RouteChange]: ...
@@ -171,22 +166,18 @@ class ControlApi:
         return JSONResponse({"models": models, "next": page.next, "total": len(views)})
 
     async def _status(self, request: Request) -> Response:
-        name = name_of(request)
-        found = await run_in_threadpool(self._model, name)
-        if found is None:
-            raise await run_in_threadpool(unknown_model, name, self._commander.views())
-        return JSONResponse(found)
+        view = await view_of(request, self._commander)
+        return JSONResponse(await run_in_threadpool(status_json, view))
 
     def _model(self, name: str) -> dict[str, Any] | None:
-        views = self._commander.views()
-        return next((status_json(view) for view in views if view.name == name), None)
+        view = view_named(name, self._commander)
+        return status_json(view) if view is not None else None
 
     async def _history(self, request: Request) -> Response:
         name = name_of(request)
         events = [event_json(event) for event in self._commander.history(name)]
-        views = self._commander.views()
-        if not events and all(view.name != name for view in views):
-            raise await run_in_threadpool(unknown_model, name, views)
+        if not events:
+            await known(name, self._commander)
         return JSONResponse({"name": name, "events": events})
 
     async def _with_version(
@@ -218,23 +209,16 @@ class ControlApi:
         return await self._do(request, Rollback(name), said.reason)
 
     async def _route(self, request: Request) -> Response:
-        return JSONResponse(routes.route_json(await self._view(request)))
+        return JSONResponse(routes.route_json(await view_of(request, self._commander)))
 
     async def _set_route(self, request: Request) -> Response:
         name, said = name_of(request), await requests.body(request, routes.RouteBody)
         return await self._do(request, said.command(name), said.reason)
 
     async def _route_history(self, request: Request) -> Response:
-        view = await self._view(request)
+        view = await view_of(request, self._commander)
         changes = [routes.change_json(one) for one in self._commander.route_history(view.name)]
         return JSONResponse({"name": view.name, "changes": changes})
-
-    async def _view(self, request: Request) -> ModelView:
-        name, views = name_of(request), self._commander.views()
-        found = next((view for view in views if view.name == name), None)
-        if found is None:
-            raise await run_in_threadpool(unknown_model, name, views)
-        return found
 
     async def _do(self, request: Request, command: Command, reason: str = "") -> Response:
         seconds = requests.waiting(request).seconds
@@ -277,8 +261,3 @@ async def outcome_of(ticket: Ticket, seconds: float) -> Outcome | None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(ended.wait(), seconds)
     return ticket.wait(0)
-
-
-def name_of(request: Request) -> str:
-    """Out of the path as it was sent: the decoded one hides what was no UTF-8."""
-    return decode_name(request.scope["raw_path"].decode("latin-1").split("/")[_NAME_AT])

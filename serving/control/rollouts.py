@@ -14,15 +14,14 @@ from starlette.responses import JSONResponse, Response
 
 from serving.control import requests, schemas
 from serving.control import rollout_schemas as forms
-from serving.control.api import client_of, name_of, outcome_of
+from serving.control.api import client_of, outcome_of
+from serving.control.naming import Models, known, name_of
 from serving.control.status import failure
 from serving.delivery.controller import Given
 from serving.delivery.requested import Start, Verb
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import SUPERSEDED
-from serving.models.views import ModelView
 from serving.operations import Operation
-from serving.protocols.views import unknown_model
 from serving.rollout import features
 from serving.rollout.canary import Rollout
 from serving.rollout.drift import Compared, Drift, thresholds
@@ -47,10 +46,6 @@ class Controller(Protocol):
     def begin(self, asked: Start) -> Given: ...
     def change(self, model: str, verb: Verb, by: str) -> Given: ...
     def rules_of(self, model: str) -> Rules: ...
-
-
-class Models(Protocol):
-    def views(self) -> Sequence[ModelView]: ...
 
 
 class RolloutApi:
@@ -105,22 +100,16 @@ class RolloutApi:
         name = name_of(request)
         found = await run_in_threadpool(self._controller.of, name)
         if found is None:
-            await self._check_model(name)
+            await known(name, self._models)
             raise ServingError(ErrorCode.NOT_FOUND, f"no rollout of '{name}' is known")
         return JSONResponse(self._told(found))
 
     def _told(self, rollout: Rollout) -> dict[str, Any]:
         return rollout_json(rollout, self._controller.rules_of(rollout.model))
 
-    async def _check_model(self, name: str) -> None:
-        """Raises ServingError."""
-        views = self._models.views()
-        if all(view.name != name for view in views):
-            raise await run_in_threadpool(unknown_model, name, views)
-
     async def _start(self, request: Request) -> Response:
         name, said = name_of(request), await requests.body(request, forms.StartBody)
-        await self._check_model(name)
+        await known(name, self._models)
         asked = Start(
             model=name,
             candidate=said.version,
@@ -137,7 +126,7 @@ class RolloutApi:
     async def _change(self, verb: Verb, request: Request) -> Response:
         name = name_of(request)
         said = await requests.body(request, schemas.ReasonBody)
-        await self._check_model(name)
+        await known(name, self._models)
         seconds, by = requests.waiting(request).seconds, client_of(request)
         by += f": {said.reason}" if said.reason else ""
         given = await run_in_threadpool(self._controller.change, name, verb, by)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from serving.control.api import name_of
+from serving.control.naming import Models, view_of
 from serving.errors import ErrorCode, ServingError
 from serving.models.views import ModelView
 from serving.observe.shadows import ShadowReport, examples, reports
 from serving.operations import Form, Operation
-from serving.protocols.views import unknown_model
 from serving.settings import Settings
 
 # Where the version stands in "/api/v1/models/NAME/shadows/VERSION".
@@ -117,10 +115,6 @@ class Differences(ShadowInfo):
     examples: list[ExampleInfo] = Field(description="The newest first.")
 
 
-class Models(Protocol):
-    def views(self) -> Sequence[ModelView]: ...
-
-
 class ShadowApi:
     """The operations about shadows. The gate has been passed already."""
 
@@ -145,12 +139,12 @@ class ShadowApi:
         )
 
     async def _list(self, request: Request) -> Response:
-        view = await self._view(request)
+        view = await view_of(request, self._models)
         told = [report_json(one) for one in reports(view)]
         return JSONResponse({"name": view.name, "shadows": told})
 
     async def _differences(self, request: Request) -> Response:
-        view = await self._view(request)
+        view = await view_of(request, self._models)
         return JSONResponse(await run_in_threadpool(self._told, view, _version_of(request)))
 
     def _told(self, view: ModelView, number: str) -> dict[str, Any]:
@@ -162,13 +156,6 @@ class ShadowApi:
         version = next((one for one in view.versions if one.number == report.version), None)
         found = examples(version, self._settings) if version is not None else []
         return {**report_json(report), "name": view.name, "examples": found}
-
-    async def _view(self, request: Request) -> ModelView:
-        name, views = name_of(request), self._models.views()
-        found = next((view for view in views if view.name == name), None)
-        if found is None:
-            raise await run_in_threadpool(unknown_model, name, views)
-        return found
 
 
 def report_json(report: ShadowReport) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from serving.execution.private_copy import mapped_bytes
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 
-_STATM = Path("/proc/self/statm")
+_PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _UNITS = ("KB", "MB", "GB", "TB")
 
@@ -43,11 +43,12 @@ def words(count: int) -> str:
     return f"{count / 1000**power:.3g} {_UNITS[power - 1]}"
 
 
-def resident() -> int:
-    """Bytes of memory that this process has taken for itself, files mapped not counted; 0
-    where the system does not tell."""
+def resident(pid: int | None = None) -> int:
+    """Bytes of memory that a process (this one, without ``pid``) has taken for itself, files
+    mapped not counted; 0 where the system does not tell, or the process is gone."""
+    statm = _PROC / ("self" if pid is None else str(pid)) / "statm"
     try:
-        _, all_, of_files, *_ = _STATM.read_bytes().split()  # file: the kernel's
+        _, all_, of_files, *_ = statm.read_bytes().split()  # file: the kernel's
     except OSError:
         return 0
     return (int(all_) - int(of_files)) * _PAGE

@@ -136,3 +136,15 @@ class ModelView:
 # The views that are other than before, by their models' names; None: there is nothing of it any
 # more.
 Changes = Mapping[str, ModelView | None]
+
+
+def ready_origins(changes: Changes) -> Mapping[str, Sequence[Origin]]:
+    """Of models that changed the versions that may answer by themselves."""
+    return {
+        model: [
+            one.origin
+            for one in (view.versions if view is not None else ())
+            if one.state is State.READY and not one.held_back
+        ]
+        for model, view in changes.items()
+    }

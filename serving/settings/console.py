@@ -16,5 +16,6 @@ class ConsoleSettings(Section):
     curve_versions: CountOrAuto = Field(
         default=1000,
         description="Versions, the last ones that were asked, of which the figures of an hour and a"
-        " day are kept, at most 36 KB each (0: of none).",
+        " day are kept, at most 36 KB each; and as many that are loaded, asked or not, of which the"
+        " memory is kept, at most 13 KB each (0: of none).",
     )

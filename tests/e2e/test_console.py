@@ -24,11 +24,13 @@ from tests.small_models import identity, scale, tiny, write
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 FEW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
 BOTH = "version_policy: { latest: { num_versions: 2 } }"
+APART = 'parameters { key: "isolation" value { string_value: "process" } }'
 SCHEMA = """
 feature { name: "x[0]" type: FLOAT float_domain { min: -4 max: 4 } }
 feature { name: "x[1]" type: FLOAT }
 feature { name: "x[2]" type: INT }
 """
+LABELLED = 'output { name: "y" data_type: TYPE_FP32 dims: [-1, 3] label_filename: "labels.txt" }'
 TOKEN = "a-token-of-this-test"
 
 
@@ -59,6 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     for number in (1, 2):
         write(repository, "tiny", tiny(), number, config=BOTH)
     write(repository, "odd name <b>", identity("BYTES"))
+    write(repository, "apart", tiny(), config=APART)
     (repository / "broken" / "1").mkdir(parents=True)
     (repository / "broken" / "1" / "model.onnx").write_bytes(b"no model")
     one = Gateway(
@@ -275,13 +278,39 @@ def test_curves_are_drawn_and_without_the_library_told_in_tables(
         lambda: asked(served, "/api/v1/curves?model=tiny").json()["curves"], 15, "a step is over"
     )
     browser.open(page(served, "#/models/tiny"))
-    browser.until(lambda: len(browser.all(".chart canvas")) == 5, "five charts are drawn")
+    browser.until(lambda: len(browser.all(".chart canvas")) == 6, "six charts are drawn")
     browser.shows("Requests a second as a table")
+    browser.shows("Memory of version 1, 2: an estimate")
     browser.script("globalThis.uPlot = undefined; location.hash = '#/rollouts'")
     browser.shows("Rollouts", "h1")
     browser.script("location.hash = '#/models/tiny'")
     browser.shows("built without the chart library")
     browser.shows("Requests a second, the newest first")
+    browser.shows("Memory, the newest first")
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_memory_of_who_nobody_asks_is_drawn_and_of_a_process_measured(
+    served: Gateway, browser: Browser
+) -> None:
+    wait_until(
+        lambda: asked(served, "/api/v1/curves?model=apart").json()["memory"], 15, "a step is over"
+    )
+    (own,) = asked(served, "/api/v1/curves?model=apart&version=1").json()["memory"]
+    assert own["measured"]
+    # More than Python and onnxruntime alone, and no more than a process of a small model takes.
+    assert 1 << 20 < own["bytes"][-1] < 1 << 30
+    (guess,) = asked(served, "/api/v1/curves?model=tiny&version=2").json()["memory"]
+    assert not guess["measured"]
+    versions = asked(served, "/api/v1/models/tiny").json()["versions"]
+    assert guess["bytes"] == [versions[1]["memory_bytes"]]
+    assert asked(served, "/api/v1/curves?model=tiny&version=3").json()["memory"] == []
+    browser.open(page(served, "#/models/apart"))
+    browser.shows("Nobody asked this model in the last hour.")
+    browser.until(lambda: len(browser.all(".chart canvas")) == 1, "its memory is drawn")
+    browser.shows("Memory as a table")
+    assert "an estimate" not in browser.text()
     assert browser.said() == []
 
 
@@ -334,15 +363,50 @@ def test_a_rollout_is_seen_and_steered(served: Gateway, browser: Browser) -> Non
     assert browser.said() == []
 
 
+@pytest.mark.browser
+def test_what_the_judge_sees_comes_in_without_being_asked_for(
+    served: Gateway, browser: Browser
+) -> None:
+    commanded(served, "/api/v1/models/tiny/default", {"version": 1})
+    commanded(served, "/api/v1/models/tiny/rollout/start", {"version": 2, "steps": [50, 100]})
+    browser.open(page(served, "#/rollouts"))
+    browser.shows("running")
+    browser.shows("live", "#connection")
+    browser.click("details.log summary")
+
+    def calls() -> int:
+        return int(
+            browser.script(
+                "return performance.getEntriesByType('resource')"
+                ".filter((one) => /api.v1.(rollouts|models|overview)/.test(one.name)).length"
+            )
+        )
+
+    def log() -> list[list[str]]:
+        rows = browser.text("details.log tbody tr").splitlines()
+        return [row.split("\t") for row in rows]
+
+    before, lines = calls(), len(log())
+    for _ in range(3):
+        served.infer("tiny", FEW, 2)
+        served.infer("tiny", {"inputs": []}, 2)
+    browser.until(lambda: len(log()) > lines, "a line came in")
+    browser.until(lambda: int(log()[0][4]) >= 3, "the new version's requests are counted")
+    assert calls() == before
+    assert browser.all("details.log[open]")
+    commanded(served, "/api/v1/models/tiny/rollout/abort", {})
+    browser.shows("aborted by")
+    assert log()[0][1] == "aborted"
+    assert browser.said() == []
+
+
 def _default(gateway: Gateway) -> int | None:
     found = {one["name"]: one["default"] for one in gateway.models()["models"]}
     return found["tiny"]
 
 
 @pytest.mark.browser
-def test_the_keyboard_reaches_all_and_axe_finds_nothing_serious(
-    served: Gateway, browser: Browser
-) -> None:
+def test_axe_finds_nothing_serious(served: Gateway, browser: Browser) -> None:
     script = axe.source()
     if script is None:
         pytest.skip("axe-core can't be had: npm, or its registry")
@@ -368,14 +432,82 @@ def test_the_keyboard_reaches_all_and_axe_finds_nothing_serious(
             )
             serious = [one for one in found if one[0] in ("serious", "critical")]
             assert serious == [], (at, scheme)
-    browser.open(page(served, "#/try/tiny"))
-    browser.shows("in Python")
-    reached = set()
-    for _ in range(20):
-        browser.driver.switch_to.active_element.send_keys("\ue004")  # Tab
-        reached.add(browser.script("return document.activeElement.id"))
-    assert {"model", "version", "body", "send"} <= reached
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+CONTROLS = """
+const all = [...document.querySelectorAll(
+  "a[href], button:not(:disabled), input, select, textarea, summary, [tabindex='0']"
+)].filter((one) => one.checkVisibility({visibilityProperty: true}));
+const one = document.activeElement, style = getComputedStyle(one);
+return [all.map((one) => one.outerHTML.slice(0, 90)), all.indexOf(one),
+  style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0]
+"""
+TAB = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+
+
+@pytest.mark.browser
+def test_the_keyboard_alone_reaches_every_control_and_shows_where_it_is(
+    served: Gateway, browser: Browser
+) -> None:
+    commanded(served, "/api/v1/models/tiny/default", {"version": 1})
+    commanded(served, "/api/v1/models/tiny/rollout/start", {"version": 2, "steps": [50, 100]})
+    for at, words in (
+        ("", "tiny"),
+        ("#/models/tiny", "Promote now"),
+        ("#/rollouts", "Promote now"),
+        ("#/try/tiny", "in Python"),
+    ):
+        browser.open("about:blank")
+        browser.open(page(served, at))
+        browser.shows(words)
+        browser.shows("live", "#connection")
+        # From the top on, as somebody who comes to the page.
+        browser.script("document.activeElement.blur()")
+        reached: list[int] = []
+        for _ in range(150):
+            for kind in ("rawKeyDown", "keyUp"):
+                browser.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, **TAB})
+            controls, number, is_shown = browser.script(CONTROLS)
+            if number in reached:
+                break
+            # Behind the last one the browser begins anew.
+            if number < 0:
+                continue
+            assert is_shown, (at, controls[number])
+            reached.append(number)
+        assert sorted(reached) == list(range(len(controls))), (
+            at,
+            [one for number, one in enumerate(controls) if number not in reached],
+        )
+    commanded(served, "/api/v1/models/tiny/rollout/abort", {})
+
+
+@pytest.mark.browser
+def test_what_is_drawn_anew_stays_scrolled_open_and_focused(
+    served: Gateway, browser: Browser
+) -> None:
+    browser.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 700, "deviceScaleFactor": 2, "mobile": True},
+    )
+    try:
+        browser.open(page(served))
+        browser.shows("tiny")
+        browser.script(
+            "const one = document.querySelector('.scroll'); one.focus(); one.scrollLeft = 40;"
+            "one.dataset.before = 'yes'"
+        )
+        commanded(served, "/api/v1/models/tiny/label", {"alias": "drawn-anew", "version": 1})
+        browser.shows("drawn-anew")
+        found = browser.script(
+            "const one = document.querySelector('.scroll');"
+            "return [one.dataset.before, one.scrollLeft, one === document.activeElement]"
+        )
+        assert found == [None, 40, True]
+    finally:
+        commanded(served, "/api/v1/models/tiny/label", {"alias": "drawn-anew", "version": None})
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.browser
@@ -489,6 +621,8 @@ def test_features_are_shown_against_their_baseline(
     (tmp_path / "tiny.onnx").write_bytes(tiny().SerializeToString())
     publish(tmp_path / "tiny.onnx", repository, "tiny", training_data=[tmp_path / "train.npz"])
     (repository / "tiny" / "schema.pbtxt").write_text(SCHEMA)
+    (repository / "tiny" / "config.pbtxt").write_text(LABELLED)
+    (repository / "tiny" / "labels.txt").write_text("<b>cat\n<b>dog\n<b>fish\n")
     settings = {
         "statistics.samples_per_second": "0",
         "statistics.window_s": "1",
@@ -520,6 +654,10 @@ def test_features_are_shown_against_their_baseline(
     browser.shows("Requests that do not fit the schema")
     browser.shows("live baseline")
     browser.until(lambda: len(browser.all(".feature svg")) >= 4, "histograms are drawn")
+    (bars,) = [one for one in browser.all(".feature svg") if "y.class" in one.accessible_name]
+    labels = [one.text for one in bars.find_elements("css selector", "text")]
+    assert labels
+    assert set(labels) <= {"0 <b>cat", "1 <b>dog", "2 <b>fish"}
     outline = "return document.querySelectorAll('.feature polyline.fill-two').length"
     assert browser.script(outline) == 4
     assert browser.said() == []
@@ -546,6 +684,39 @@ def test_a_histogram_of_any_numbers_is_drawn(
         }, (error) => done([String(error)]));"""
     )
     assert [float(width) for width in drawn] == [151.5, 151.5, 1.5]
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_differences_of_a_shadow_are_shown_and_what_is_redacted_is_not(
+    start_gateway: Any, repository: Path, browser: Browser
+) -> None:
+    for number, factor in ((1, 2.0), (2, 3.0)):
+        write(repository, "m", scale(factor), number, config=BOTH)
+    gateway = start_gateway(repository, {"request_log.redact": "X"})
+    browser.open(page(gateway, "#/models/m"))
+    browser.shows("No version of this model is a shadow")
+    commanded(gateway, "/api/v1/models/m/default", {"version": 1})
+    commanded(gateway, "/api/v1/models/m/route", {"shadows": {"2": 1.0}})
+    browser.shows("Copies of requests that nobody gets the answer of")
+    gateway.infer("m", {"inputs": [{**FEW["inputs"][0], "name": "X", "shape": [2, 2]}]})
+
+    def compared() -> bool:
+        found = asked(gateway, "/api/v1/models/m/shadows").json()["shadows"]
+        return bool(found[0]["compared"])
+
+    wait_until(compared, 20, "it is compared")
+    browser.open("about:blank")
+    browser.open(page(gateway, "#/models/m"))
+    browser.shows("100 %", "[aria-label='Shadows'] td")
+    browser.click("details[data-version='2'] summary")
+    browser.shows("Y FP32", "[aria-label='Shadows']")
+    browser.shows("at most 4 apart", "figcaption")
+    text = browser.text("[aria-label='Shadows'] pre")
+    assert "X FP32 [2, 2] redacted" in text
+    assert "Y FP32 [2, 2] [2,4,6,8]" in text
+    assert "Y FP32 [2, 2] [3,6,9,12]" in text
+    assert "1,2,3,4" not in browser.driver.page_source
     assert browser.said() == []
 
 

@@ -84,6 +84,41 @@ def repository_of(folder: Path, schema: str = "") -> Path:
     return folder
 
 
+def test_fault_112_a_model_with_the_longest_name_has_statistics_and_errors(
+    start_gateway: StartGateway, repository: Path
+) -> None:
+    name = "m" * 255
+    small_models.write(repository, name, small_models.tiny())
+    gateway = start_gateway(repository, ALL)
+    ask(gateway, name, {"x": np.ones((2, 4), np.float32)})
+    counted(gateway, 1)
+    assert told(gateway, "statistics", name)["samples"] == 1
+    assert gateway.infer(name, {"inputs": []}).status == 400
+
+    def errors() -> Any:
+        path = f"/api/v1/models/{name}/errors"
+        return gateway.get(path, port=gateway.admin_port).json()["errors"]
+
+    (error,) = wait_until(errors, 10, "the error is told")
+    assert error["word"] == "bad_request"
+
+
+def test_classes_come_with_their_labels(start_gateway: StartGateway, repository: Path) -> None:
+    config = 'output { name: "y" data_type: TYPE_FP32 dims: [-1, 3] label_filename: "labels.txt" }'
+    (repository / "tiny").mkdir()
+    (repository / "tiny" / "labels.txt").write_text(f"\ncat\n{'dog' * 100}\n")
+    small_models.write(repository, "tiny", small_models.tiny(), config=config)
+    gateway = start_gateway(repository, ALL)
+    x = np.random.default_rng(1).normal(0, 3, (64, 4)).astype(np.float32)
+    ask(gateway, "tiny", {"x": x})
+    counted(gateway, 1)
+    found = told(gateway, "statistics")
+    classes = small_models.tiny_expected(x).argmax(axis=1)
+    assert set(classes.tolist()) == {0, 2}
+    assert found["labels"] == {"y.class": {"2": ("dog" * 100)[:256]}}
+    assert message(found).datasets
+
+
 def test_what_is_not_there_and_what_is_off_is_said(
     start_gateway: StartGateway, repository: Path
 ) -> None:

@@ -137,6 +137,13 @@ impl Queue {
         shadow::examples(py, &self.inner)
     }
 
+    /// What the elements of an output are called; `None` for one without a name.
+    fn labels(&self, output: &str, elements: Vec<usize>) -> Vec<Option<&str>> {
+        let spec = self.inner.signature().outputs.iter().find(|spec| &*spec.name == output);
+        let labels = spec.and_then(|spec| spec.labels.as_deref());
+        elements.into_iter().map(|number| labels.and_then(|labels| labels.get(number))).collect()
+    }
+
     /// Hold requests against `constraints` from now on, none: against nothing.
     fn check(&self, py: Python<'_>, constraints: Vec<Constraint>) -> PyResult<()> {
         let all: Vec<_> = constraints.into_iter().map(|one| one.inner).collect();

@@ -13,29 +13,25 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import __version__
-from serving.control.api import name_of
 from serving.control.console import forms, overview
 from serving.control.console.stream import Listener, Stream
+from serving.control.naming import Models, known, name_of
 from serving.control.rollouts import rollout_json
 from serving.control.selection import Selection, select
 from serving.models.model_state import ModelState
 from serving.models.views import Changes, ModelView
+from serving.observe.curves import levels
 from serving.observe.curves.keeper import Curves
 from serving.observe.curves.ring import SPANS, columns
 from serving.observe.figures import Key
 from serving.observe.recent_errors import RecentErrors
 from serving.operations import Operation
-from serving.protocols.views import unknown_model
 from serving.queries import query_of
 from serving.rollout.canary import Rollout
 from serving.rollout.rules import Rules
 
 # Rollouts that one event tells of.
 _MOST_ROLLOUTS = 50
-
-
-class Models(Protocol):
-    def views(self) -> Sequence[ModelView]: ...
 
 
 class Rollouts(Protocol):
@@ -83,7 +79,7 @@ class ConsoleApi:
             ),
             Operation(
                 *("GET", "/api/v1/curves", "curves"),
-                "What a model's versions did in the last hour or day, step by step",
+                "What a model's versions did and took in the last hour or day, step by step",
                 self._curves_of,
                 {200: forms.CurvesAnswer},
                 query=forms.CurvesQuery,
@@ -137,41 +133,44 @@ class ConsoleApi:
 
     async def _curves_of(self, request: Request) -> Response:
         asked = query_of(request, forms.CurvesQuery)
-        return await run_in_threadpool(self._curves_json, asked)
+        answer, is_empty = await run_in_threadpool(self._curves_answer, asked)
+        if is_empty:
+            await known(asked.model, self._models)
+        return answer
 
-    def _curves_json(self, asked: forms.CurvesQuery) -> Response:
-        """Raises ServingError for a model that nobody knows."""
+    def _curves_answer(self, asked: forms.CurvesQuery) -> tuple[Response, bool]:
+        """And whether nothing is known of the model's past."""
         span = SPANS[asked.span]
         found = self._curves.of(asked.model, span)
-        if not found:
-            self._check_model(asked.model)
-        if asked.version is not None:
-            found = {asked.version: found[asked.version]} if asked.version in found else {}
-        newest = sorted(found)[-forms.MOST_CURVES :]
-        return JSONResponse(
+        memory = self._curves.memory_of(asked.model, span)
+        answer = JSONResponse(
             {
                 "model": asked.model,
                 "span": span.name,
                 "step_s": span.step_s,
                 "end": time.time(),
                 "curves": [
-                    {"version": version, **columns(found[version], span)} for version in newest
+                    {"version": version, **columns(found[version], span)}
+                    for version in _chosen(found, asked.version)
+                ],
+                "memory": [
+                    {
+                        "version": version,
+                        "measured": memory[version].measured,
+                        **levels.columns(memory[version].changes, span),
+                    }
+                    for version in _chosen(memory, asked.version)
                 ],
             }
         )
+        return answer, not found and not memory
 
     async def _errors_of(self, request: Request) -> Response:
         name = name_of(request)
         found = [asdict(one) for one in self._errors.of(name)]
         if not found:
-            await run_in_threadpool(self._check_model, name)
+            await known(name, self._models)
         return JSONResponse({"name": name, "errors": found})
-
-    def _check_model(self, name: str) -> None:
-        """Raises ServingError for one that nobody knows."""
-        views = self._models.views()
-        if all(view.name != name for view in views):
-            raise unknown_model(name, views)
 
     async def _stream(self, request: Request) -> Response:
         asked = query_of(request, forms.StreamQuery)
@@ -185,6 +184,13 @@ class ConsoleApi:
 
     def _rollout_json(self, rollout: Rollout) -> dict[str, Any]:
         return rollout_json(rollout, self._rollouts.rules_of(rollout.model))
+
+
+def _chosen(versions: Collection[int], one: int | None) -> list[int]:
+    """The newest, or the one that was asked for."""
+    if one is not None:
+        return [one] if one in versions else []
+    return sorted(versions)[-forms.MOST_CURVES :]
 
 
 class _Followed(StreamingResponse):

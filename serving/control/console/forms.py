@@ -120,12 +120,31 @@ class Curve(Form):
     queue_requests: _Values
 
 
+class MemoryCurve(Form):
+    """What one version took. Lists of the same length, oldest first: where it changed."""
+
+    version: int
+    measured: bool = Field(
+        description="Whether it is what the version's own process has taken, without files that it"
+        " maps. Else the estimate that was set aside for it: versions in one process can't be told"
+        " apart."
+    )
+    at: list[float] = Field(
+        description="The end of the step in which it changed, seconds since the epoch; in the day"
+        " a step tells the most of its two minutes."
+    )
+    bytes: list[float] = Field(description="Since then; 0: it was not loaded.")
+
+
 class CurvesAnswer(Form):
     model: str
     span: Literal["1h", "1d"]
     step_s: int
     end: float = Field(description="Where the span ends (now), seconds since the epoch.")
     curves: list[Curve]
+    memory: list[MemoryCurve] = Field(
+        description=f"Of the {MOST_CURVES} newest versions that were loaded, asked or not."
+    )
 
 
 class StreamQuery(Form):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from serving.control.console.api import ConsoleApi, Models, Rollouts
+from serving.control.console.api import ConsoleApi, Rollouts
 from serving.control.console.pages import Pages
 from serving.control.console.predictions import Predictions
+from serving.control.naming import Models
 from serving.models.views import Changes, ModelView
 from serving.observe.curves.keeper import Curves, Figures
+from serving.observe.curves.memory import MemoryCurves
 from serving.observe.recent_errors import RecentErrors
 from serving.operations import Operation
 from serving.settings import Settings
@@ -34,7 +36,8 @@ class Console:
         *,
         has_statistics: bool = False,
     ) -> None:
-        self._curves = Curves(source, settings.console.curve_versions)
+        most = settings.console.curve_versions
+        self._curves = Curves(source, most, memory=MemoryCurves(models.views, most))
         self._errors = RecentErrors(lambda name: models.view(name) is not None)
         self.pages = Pages() if settings.console.enabled else None
         self._api = ConsoleApi(

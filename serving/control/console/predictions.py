@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving.control import requests
-from serving.control.api import name_of
 from serving.control.console import forms
+from serving.control.naming import name_of
 from serving.errors import ErrorCode, ServingError
 from serving.operations import Operation
 from serving.timed_http import Connection, Timer

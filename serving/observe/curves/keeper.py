@@ -13,6 +13,7 @@ import numpy as np
 
 from serving import _core
 from serving.events import log
+from serving.observe.curves.memory import MemoryCurve, MemoryCurves
 from serving.observe.curves.ring import DAY, HOUR, UNASKED, Look, Point, Ring, Span, point
 from serving.observe.figures import Histogram, Key
 
@@ -45,8 +46,9 @@ class Curves:
     """Curves of the ``most`` versions that were asked last; versions that nobody asks cost a
     comparison every ten seconds and no memory. Read from any thread.
 
-    ``on_step`` is told after each look which versions did something in it. ``mono`` and ``wall``
-    are for tests.
+    ``on_step`` is told after each look which versions did something in it, or took other memory
+    than before. ``memory``: what they take, looked at with the rest; None: nobody does. ``mono``
+    and ``wall`` are for tests.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Curves:
         source: Figures,
         most: int,
         *,
+        memory: MemoryCurves | None = None,
         mono: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._source, self._most, self._mono = source, most, mono
+        self._memory = memory
         self.on_step: Callable[[Collection[Key]], None] = lambda _: None
         # A clock that is never set, on the epoch's seconds.
         self._epoch = wall() - mono()
@@ -91,7 +95,7 @@ class Curves:
 
     def of(self, model: str, span: Span) -> Mapping[int, list[tuple[int, Point]]]:
         """Version -> its points of that span, (step, point), oldest first."""
-        first = int((self._mono() + self._epoch) // span.step_s) - span.kept
+        first = self._first(span)
         with self._lock:
             found = {
                 version: list(kept.ring(span).points(first - 1))
@@ -99,6 +103,14 @@ class Curves:
                 if name == model
             }
         return {version: found[version] for version in sorted(found) if found[version]}
+
+    def memory_of(self, model: str, span: Span) -> Mapping[int, MemoryCurve]:
+        """Version -> what it took in that span, of those that took any."""
+        return {} if self._memory is None else self._memory.of(model, span, self._first(span))
+
+    def _first(self, span: Span) -> int:
+        """The step that the span begins with."""
+        return int((self._mono() + self._epoch) // span.step_s) - span.kept
 
     @property
     def nbytes(self) -> int:
@@ -137,9 +149,12 @@ class Curves:
             for key in looks:
                 self._note(key, *looks[key], step, now - self._looked, was=changed[key])
             self._step, self._looked = step, now
-            if self._day_of(step + 1) > self._day:
-                self._close_day(self._day_of(step + 1) - 1, now)
-        self.on_step(looks.keys())
+            day = self._day_of(step + 1) - 1
+            closed = day if day >= self._day else None
+            if closed is not None:
+                self._close_day(closed, now)
+        held = self._memory.look(step, closed) if self._memory is not None else set[Key]()
+        self.on_step(looks.keys() | held)
 
     def _changed(self) -> dict[Key, int]:
         """Versions that were asked since the last look, and how often they had been until then. A

@@ -64,6 +64,10 @@ class StatisticsInfo(Form):
     start: float | None = Field(description="Seconds since the epoch; None of a baseline.")
     end: float | None = Field(description="The same.")
     samples: int | None = Field(description="Requests that it was made of; None of a baseline.")
+    labels: dict[str, dict[str, str]] = Field(
+        description="What classes are called, by the file of labels in the model's configuration:"
+        " feature -> top value -> its label. Nothing of a baseline, and of values without one."
+    )
     datasets: list[dict[str, Any]]
 
 
@@ -157,7 +161,8 @@ def _baseline_json(statistics: Statistics, key: Key) -> str:
             f"the baseline has {size:,} bytes, and {_MOST_TOLD_BYTES:,} at most are told here:"
             " 'serving stats show' reads its file",
         )
-    return _joined({"window": "baseline", "start": None, "end": None, "samples": None}, message)
+    times = {"start": None, "end": None, "samples": None}
+    return _joined({"window": "baseline", **times, "labels": {}}, message)
 
 
 def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -> str:
@@ -168,9 +173,8 @@ def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -
             raise ServingError(ErrorCode.NOT_FOUND, _NO_WINDOW)
         raise _unknown(statistics, key)
     message, start, end, samples = found
-    return _joined(
-        {"window": asked.window, "start": start, "end": end, "samples": samples}, message
-    )
+    head = {"window": asked.window, "start": start, "end": end, "samples": samples}
+    return _joined({**head, "labels": statistics.labels(key, message)}, message)
 
 
 def _baseline(statistics: Statistics, key: Key) -> Any:

@@ -19,6 +19,7 @@ from serving.loading.low_priority import run_low_priority
 from serving.models.views import Changes, VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.known import Known
+from serving.observe.statistics.labels import Labels, labels_of
 from serving.observe.statistics.mailbox import Mailbox
 from serving.rollout.features import Apart
 from serving.settings import Settings
@@ -138,3 +139,7 @@ class Statistics:
 
     def is_there(self, key: Key) -> bool:
         return self._known.version(key) is not None
+
+    def labels(self, key: Key, message: Any) -> Labels:
+        """See ``labels_of``."""
+        return labels_of(self._known, key, message)

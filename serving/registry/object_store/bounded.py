@@ -2,8 +2,8 @@
 
 ``obstore`` brings a list as a whole, however many pages the store says there are, and however long
 each of them is. What can be ended runs in native threads, which go on for a moment after its end: a
-process that takes its interpreter down just then is aborted, so it has to leave as ``app.leave``
-does.
+process that takes its interpreter down just then is aborted, so it has to leave as
+``running.leave`` does.
 """
 
 from __future__ import annotations

@@ -205,3 +205,15 @@ def test_what_there_was_no_room_for_may_be_tried_again_after_a_second(serve) -> 
         "no room just now",
     )
     assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
+
+
+def test_elements_of_an_output_are_called_what_its_labels_say() -> None:
+    outputs = [
+        _core.TensorSpec("y", "FP32", [-1, 3], labels="cat\n\nbig dog"),
+        _core.TensorSpec("z", "FP32", [-1, 3]),
+    ]
+    queue = _core.Queue(model="m", version=1, inputs=[], outputs=outputs)
+    assert queue.labels("y", [2, 0, 1, 7, 2**62]) == ["big dog", "cat", None, None, None]
+    assert queue.labels("z", [0]) == queue.labels("nothing", [0]) == [None]
+    with pytest.raises(OverflowError):
+        queue.labels("y", [-1])

@@ -54,6 +54,14 @@ pub fn plain_model(text: &str) -> Result<&str> {
     model(text)
 }
 
+/// A model's name as records of requests have it: whole where a model can be called so, which is
+/// how others know of which one they tell; else as errors show it.
+#[must_use]
+pub fn recorded_model(text: &str) -> String {
+    let is_whole = text.len() <= LONGEST_MODEL && !text.contains(|c: char| c.is_control());
+    if is_whole { text.to_owned() } else { shown(text) }
+}
+
 /// A [`plain_model`] as it came percent-encoded: decoded once.
 ///
 /// # Errors
@@ -95,5 +103,14 @@ mod tests {
         assert_eq!(plain_model(&longest).unwrap(), longest);
         let error = plain_model(&(longest + "ab")).unwrap_err();
         assert_eq!(error.message, "the model's name has 256 bytes, at most 255 are accepted");
+    }
+
+    #[test]
+    fn fault_112_records_have_the_whole_name_of_a_model_and_the_beginning_of_what_is_none() {
+        let longest = "\u{e9}".repeat(127);
+        assert_eq!(recorded_model(&longest), longest);
+        assert_eq!(recorded_model(&"x".repeat(255)), "x".repeat(255));
+        assert_eq!(recorded_model(&"x".repeat(256)), format!("{}...", "x".repeat(128)));
+        assert_eq!(recorded_model("a\nb"), "a\u{fffd}b");
     }
 }

@@ -290,7 +290,7 @@ impl Shared {
         let fields = vec![
             ("request_id", request_id.into()),
             ("protocol", protocol.name().into()),
-            ("model", crate::tensor::shown(model).into()),
+            ("model", crate::codec::names::recorded_model(model).into()),
             ("word", error.code.name().into()),
             ("message", error.message.clone().into()),
             ("detail", error.detail.clone().unwrap_or_default().into()),

@@ -6,6 +6,7 @@ use super::sample::{self, Kept, Noted, Sample, Takers, Tensor};
 use super::span::{Clock, Kind, Span};
 use super::trace::{Context, SpanId};
 use crate::codec::InferRequest;
+use crate::codec::names::recorded_model;
 use crate::codec::prepare::{Prepared, PreparedTensor};
 use crate::error::{Error, ErrorCode};
 use crate::events::{Events, Level};
@@ -131,7 +132,7 @@ impl RequestRecord {
     pub fn named(&self, model: &str) {
         let mut notes = self.notes.lock();
         if notes.model.is_empty() {
-            notes.model = shown(model);
+            notes.model = recorded_model(model);
         }
     }
 

@@ -20,8 +20,36 @@ export function svg(tag, attributes, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
 }
 
+// Drawn anew: what somebody did to a part of the page stays, where it is still there. That is where
+// the focus is, how far something is scrolled, and what is open.
 export function show(place, ...children) {
+  const keep = kept(place);
   place.replaceChildren(...children.flat(Infinity).filter((one) => one !== null && one !== undefined));
+  keep();
+}
+
+const CONTROLS = "a[href], button, input, select, textarea, summary, [tabindex]";
+
+function keyOf(node) {
+  return node.dataset.key || node.id || node.getAttribute("aria-label") || node.textContent;
+}
+
+function byKey(place, selector) {
+  return new Map([...place.querySelectorAll(selector)].map((node) => [`${node.tagName} ${keyOf(node)}`, node]));
+}
+
+function kept(place) {
+  const active = place !== document.activeElement && place.contains(document.activeElement) ? document.activeElement : null;
+  const focused = active && `${active.tagName} ${keyOf(active)}`;
+  const scrolled = [...byKey(place, ".scroll, pre")].map(([key, { scrollLeft, scrollTop }]) => [key, scrollLeft, scrollTop]).filter(([, left, top]) => left || top);
+  const open = [...byKey(place, "details[open] > summary")].map(([key]) => key);
+  return () => {
+    const summaries = byKey(place, "summary");
+    open.forEach((key) => summaries.get(key)?.parentNode.setAttribute("open", ""));
+    const regions = byKey(place, ".scroll, pre");
+    scrolled.forEach(([key, left, top]) => regions.get(key)?.scrollTo(left, top));
+    if (active && document.activeElement !== active) byKey(place, CONTROLS).get(focused)?.focus({ preventScroll: true });
+  };
 }
 
 // A table with a caption; `columns`: [heading, class]; rows of cells that are text or nodes. The
@@ -34,7 +62,7 @@ export function table(caption, columns, rows, empty) {
       place ? h("td", { class: columns[place][1] || null }, cell)
         : h("th", { scope: "row", class: columns[0][1] || null }, cell)));
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", null, h("caption", null, caption), h("thead", null, h("tr", null, head)),
+    h("table", null, h("caption", null, h("span", null, caption)), h("thead", null, h("tr", null, head)),
       h("tbody", null, rows.map(line))));
 }
 

@@ -1,7 +1,7 @@
 // Small drawings for which no library is needed.
 
 import { h, svg } from "./dom.js";
-import { number, when } from "./format.js";
+import { number, percent, when } from "./format.js";
 
 const WIDTH = 320;
 const HEIGHT = 90;
@@ -61,7 +61,7 @@ export function bars(rows, label) {
     const width = (share) => (share / most) * 190;
     const words = one.value.length > 16 ? `${one.value.slice(0, 15)}\u2026` : one.value;
     return [
-      svg("text", { x: 112, y: y + 11, "text-anchor": "end" }, words),
+      svg("text", { x: 112, y: y + 11, "text-anchor": "end" }, svg("title", null, `${one.value}: ${percent(one.live)}`), words),
       svg("rect", { class: "fill-one", x: 118, y: y + 2, width: width(one.live), height: 10 }),
       one.base === null ? null : svg("rect", { class: "fill-two", x: 118, y: y + 2, width: width(one.base), height: 10 }),
     ];

@@ -6,6 +6,8 @@ import { bars, histogram, timeline } from "./drawing.js";
 import { number, percent, when } from "./format.js";
 
 const OFF = "This gateway keeps no statistics of what goes in and comes out: the extra serving[statistics] is not installed, or the setting statistics.enabled is off.";
+// From a request until statistics tell of it.
+const GATHERED_S = 3;
 const MOST_FEATURES = 60;
 const MOST_VALUES = 8;
 const WINDOWS = ["live", "minute", "hour", "day"];
@@ -42,12 +44,22 @@ export class Features {
     return this.look(false);
   }
 
+  leave() {
+    clearTimeout(this.timer);
+  }
+
   // `meant`: somebody asks for it. By itself the page does not ask for what can't be there yet.
   async look(meant) {
+    clearTimeout(this.timer);
     const base = modelPath(this.name, `/versions/${this.version}`);
     try {
       const since = await this.askedSince();
       if (since === null && !meant) return show(this.body, h("p", { class: "quiet" }, "Nobody has asked this version since the gateway started; what was kept from before is in the windows hour and day."));
+      const early = since + GATHERED_S - Date.now() / 1000;
+      if (!meant && early > 0) {
+        this.timer = setTimeout(() => this.look(false), early * 1000);
+        return show(this.body, h("p", { class: "quiet" }, "The first requests are being counted."));
+      }
       if (!meant) await this.choose(since);
       const one = this.versions.find((version) => version.version === this.version);
       const [live, drift, anomalies, requests, baseline, windows] = await Promise.all([
@@ -65,7 +77,7 @@ export class Features {
   async choose(since) {
     const { settings } = await get("api/v1/settings");
     const window_s = settings.find((one) => one.key === "statistics.window_s")?.value || 60;
-    this.window = Date.now() / 1000 > since + window_s ? "hour" : "live";
+    this.window = Date.now() / 1000 > since + window_s + GATHERED_S ? "hour" : "live";
     this.place.querySelector("#feature-window").value = this.window;
   }
 
@@ -88,7 +100,7 @@ export class Features {
 
   show(live, baseline, drift, anomalies, requests, windows) {
     show(this.body, this.anomalies(anomalies.anomalies), this.requests(requests),
-      live.problem ? h("p", { class: "quiet" }, `In the window '${this.window}': ${live.problem}`) : (live.datasets || []).map((set) => this.dataset(set, baseline)),
+      live.problem ? h("p", { class: "quiet" }, `In the window '${this.window}': ${live.problem}`) : (live.datasets || []).map((set) => this.dataset(set, baseline, live.labels || {})),
       this.drift(drift), this.overTime(windows));
   }
 
@@ -122,13 +134,13 @@ export class Features {
         number(one.threshold), number(one.samples)]), "Nothing to compare with: neither a baseline nor an earlier window.")];
   }
 
-  dataset(set, baseline) {
+  dataset(set, baseline, labels) {
     const before = (baseline.datasets || []).find((one) => one.name === set.name);
     const known_ = new Map((before?.features || []).map((one) => [nameOf(one), one]));
     const all = set.features || [];
     return [h("h3", null, `${set.name || "features"} (${number(Number(set.numExamples || set.num_examples || 0))} rows)`),
       known_.size ? h("p", { class: "quiet" }, h("span", { class: "key" }), "live ", h("span", { class: "key two" }), "baseline") : h("p", { class: "quiet" }, baseline.problem || "This version has no baseline."),
-      h("div", { class: "charts" }, all.slice(0, MOST_FEATURES).map((one) => card(one, known_.get(nameOf(one))))),
+      h("div", { class: "charts" }, all.slice(0, MOST_FEATURES).map((one) => card(one, known_.get(nameOf(one)), own(labels, nameOf(one)) || {}))),
       all.length > MOST_FEATURES ? h("p", { class: "quiet" }, `The first ${MOST_FEATURES} of ${all.length} features.`) : null];
   }
 }
@@ -138,6 +150,11 @@ export class Features {
 function quietly(error) {
   if (error.status !== 404 && error.status !== 413) throw error;
   return { problem: error.message };
+}
+
+// Features and values may be called as what every object has.
+function own(labels, name) {
+  return Object.hasOwn(labels, name) ? labels[name] : undefined;
 }
 
 // Protobuf's JSON has camelCase, files of others may keep the proto's own names.
@@ -155,7 +172,8 @@ function statsOf(feature) {
   return { numeric, text, common: field(numeric || text, "common_stats") || {} };
 }
 
-function card(feature, before) {
+// `labels`: what its values are called.
+function card(feature, before, labels) {
   const { numeric, text, common } = statsOf(feature);
   const missing = Number(field(common, "num_missing") || 0);
   const all = missing + Number(field(common, "num_non_missing") || 0);
@@ -164,7 +182,7 @@ function card(feature, before) {
     : text ? `${number(Number(text.unique || 0))} distinct` : "";
   return h("figure", { class: "feature" }, h("figcaption", null, h("strong", null, nameOf(feature))),
     numeric ? histogram(buckets(numeric), before && buckets(statsOf(before).numeric), `Histogram of ${nameOf(feature)}: ${words}`) : null,
-    text ? bars(values(text, before && statsOf(before).text), `Top values of ${nameOf(feature)}`) : null,
+    text ? bars(values(text, before && statsOf(before).text, labels), `Top values of ${nameOf(feature)}`) : null,
     h("p", { class: "quiet" }, words, missing && all ? `; missing in ${percent(missing / all)}` : ""));
 }
 
@@ -184,8 +202,8 @@ function shares(text) {
   return new Map(rows.map((one) => [String(one.value ?? ""), Number(one.frequency || 0) / total]));
 }
 
-function values(text, before) {
+function values(text, before, labels) {
   const live = shares(text);
   const known_ = before ? shares(before) : null;
-  return [...live].slice(0, MOST_VALUES).map(([value, share]) => ({ value, live: share, base: known_ ? known_.get(value) || 0 : null }));
+  return [...live].slice(0, MOST_VALUES).map(([value, share]) => ({ value: own(labels, value) ? `${value} ${labels[value]}` : value, live: share, base: known_ ? known_.get(value) || 0 : null }));
 }

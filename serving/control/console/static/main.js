@@ -1,6 +1,7 @@
 // Which page is shown, by what stands behind the address's #, and what is live.
 
 import { h, show } from "./dom.js";
+import { note } from "./judge_log.js";
 import { Overview } from "./overview.js";
 import { Model } from "./model.js";
 import { Rollouts } from "./rollouts.js";
@@ -54,7 +55,10 @@ function mark(address) {
 
 let lost = false;
 new Stream(
-  (kind, data) => page?.heard?.(kind, data),
+  (kind, data) => {
+    if (kind === "rollouts") data.rollouts.forEach(note);
+    page?.heard?.(kind, data);
+  },
   (up, why) => {
     connection.textContent = up ? "live" : `not live: ${why}`;
     connection.className = up ? "state good" : "state bad";

@@ -6,7 +6,8 @@ import { facts, h, show, state, table, wrong } from "./dom.js";
 import { costCurve } from "./drawing.js";
 import { Features } from "./features.js";
 import { bytes, number, percent, when } from "./format.js";
-import { keepFocus, rolloutCard } from "./rollouts.js";
+import { rolloutCard } from "./rollouts.js";
+import { Shadows } from "./shadows.js";
 
 const MOST_ROWS = 100;
 
@@ -15,7 +16,7 @@ export class Model {
     this.place = place;
     this.name = name;
     this.span = "1h";
-    this.parts = Object.fromEntries(["versions", "rollout", "chart", "costs", "errors", "history", "features"].map((one) => [one, h("div")]));
+    this.parts = Object.fromEntries(["versions", "rollout", "chart", "costs", "errors", "history", "features", "shadows"].map((one) => [one, h("div")]));
   }
 
   async open() {
@@ -30,13 +31,19 @@ export class Model {
       part("What a run costs", this.parts.costs),
       part("Errors", this.parts.errors),
       part("Features", this.parts.features),
+      part("Shadows", this.parts.shadows),
       part("History", this.parts.history));
+    this.features?.leave();
     this.features = new Features(this.parts.features, this.name);
-    await Promise.all([this.look(), this.lookCurves(), this.lookErrors(), this.lookHistory()]);
+    this.shadows?.leave();
+    this.shadows = new Shadows(this.parts.shadows, this.name);
+    await Promise.all([this.look(), this.lookCurves(), this.lookErrors(), this.lookHistory(), this.shadows.look()]);
   }
 
   leave() {
     this.left = true;
+    this.shadows?.leave();
+    this.features?.leave();
     clearTimeout(this.timer);
     this.curves?.close();
   }
@@ -51,6 +58,7 @@ export class Model {
     if (kind === "figures") {
       this.lookCurves();
       this.lookErrors();
+      this.shadows.look();
       return;
     }
     if (this.timer) return;
@@ -58,6 +66,8 @@ export class Model {
       this.timer = null;
       this.look();
       this.lookHistory();
+      this.lookCurves();
+      this.shadows.look();
     }, 500);
   }
 
@@ -106,7 +116,7 @@ export class Model {
 
   drawRollout(rollout) {
     this.rollout = rollout;
-    keepFocus(this.parts.rollout, () => show(this.parts.rollout, rollout ? rolloutCard(rollout, false) : []));
+    show(this.parts.rollout, rollout ? rolloutCard(rollout, false) : []);
   }
 
   draw(found) {

@@ -78,9 +78,7 @@ export class Overview {
       ["Requests a second", number(found.request_rate)],
       ["Errors a second", h("span", { class: found.error_rate ? "bad" : "" }, number(found.error_rate))],
     ]));
-    const focused = document.activeElement?.dataset?.key;
     show(this.list, this.table(found), this.pager(found));
-    if (focused) this.list.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   }
 
   table(found) {
@@ -90,7 +88,7 @@ export class Overview {
     const heads = [["Model"], ["Version", "number"], ["State"], ["Answers", "number"], ["Req/s", "number"], ["Err/s", "number"],
       ["p50", "number"], ["p99", "number"], ["Rows a run", "number wide"], ["Queue", "number wide"], ["Notes", "words"]];
     return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Models and versions" },
-      h("table", null, h("caption", null, "Rates and latencies are of the last ten seconds."),
+      h("table", null, h("caption", null, h("span", null, "Rates and latencies are of the last ten seconds.")),
         h("thead", null, h("tr", null, heads.map(([name, kind]) => h("th", { scope: "col", class: kind || null }, name)))),
         h("tbody", null, found.models.flatMap((one) => this.rows(one)))));
   }
@@ -98,7 +96,7 @@ export class Overview {
   rows(model) {
     const versions = model.versions.length ? model.versions : [null];
     return versions.map((version, place) => {
-      const cells = place ? [h("td", null, "")] : [h("th", { scope: "row" },
+      const cells = place ? [h("td", null, "")] : [h("th", { scope: "row", class: "name" },
         h("a", { href: `#/models/${encodeURIComponent(model.name)}`, "data-key": model.name }, model.name))];
       return h("tr", { class: place ? null : "model" }, cells, this.cells(model, version, place));
     });

@@ -3,6 +3,7 @@
 import { get, modelPath, post } from "./api.js";
 import { facts, h, show, state, table, wrong } from "./dom.js";
 import { lasting, number, percent, when } from "./format.js";
+import { judgeLog } from "./judge_log.js";
 
 const UNDER_WAY = ["waiting", "running", "paused"];
 // What the gateway takes in which phase.
@@ -20,7 +21,7 @@ export class Rollouts {
 
   async open() {
     document.title = "Rollouts \u2013 Console";
-    this.list = h("div");
+    this.list ||= h("div");
     show(this.place, h("h1", null, "Rollouts"), this.list);
     try {
       const found = await get("api/v1/rollouts");
@@ -53,14 +54,8 @@ export class Rollouts {
       show(this.list, h("p", { class: "quiet" }, "No rollout has been started yet: POST api/v1/models/NAME/rollout/start, or serving rollout start."));
       return;
     }
-    keepFocus(this.list, () => show(this.list, sorted.map((one) => rolloutCard(one, true))));
+    show(this.list, sorted.map((one) => rolloutCard(one, true)));
   }
-}
-
-export function keepFocus(place, draw) {
-  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-  draw();
-  if (focused) place.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
 export function rolloutCard(one, named) {
@@ -84,6 +79,7 @@ export function rolloutCard(one, named) {
         [name, String(answers.requests), Object.entries(answers.errors).map(([kind, count]) => `${kind} ${count}`).join(", ") || "none",
           answers.inspected ? `${answers.nonfinite} of ${answers.inspected}` : "\u2013"]), ""),
     drifts(one),
+    judgeLog(one),
     under ? h("p", { class: "buttons" }, VERBS.map(([verb, words, phases]) =>
       h("button", { disabled: !phases.includes(one.phase), "data-key": `${one.model} ${verb}`, "data-verb": verb,
         onclick: () => act(one, verb, words, said) }, words))) : null,
