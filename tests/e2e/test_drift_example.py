@@ -140,6 +140,13 @@ def test_the_console_shows_it(kept: Kept, tmp_path: Path) -> None:
                 f"{feature}: {kind}",
             )
         window.until(lambda: len(window.all(".feature svg")) >= 4, "histograms are drawn")
+        window.script(
+            "const one = document.querySelector('#feature-window'); one.value = 'minute';"
+            "one.dispatchEvent(new Event('change'))"
+        )
+        window.shows("missing in 100 %")
+        assert "mean 0, deviation 0" not in window.text()
+        window.shows("The baseline has nothing of these.")
         assert window.said() == []
     finally:
         window.close()
