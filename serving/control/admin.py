@@ -5,6 +5,7 @@ A small web server in a thread of its own, away from the data ports.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -29,7 +30,7 @@ from serving.control.openapi import document
 from serving.control.places import Bounds
 from serving.control.signpost import not_found
 from serving.control.status import status_and_headers
-from serving.errors import ServingError
+from serving.errors import ErrorCode, ServingError
 from serving.events import log
 from serving.operations import Operation
 from serving.settings import Settings
@@ -170,7 +171,11 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 async def _plain(handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
-    return await handler(request)
+    try:
+        return await handler(request)
+    except asyncio.CancelledError:
+        # Nothing else cancels one. It ends as others do, and is no fault for the log.
+        raise ServingError(ErrorCode.UNAVAILABLE, "the server is stopping") from None
 
 
 async def _guarded(
@@ -178,7 +183,7 @@ async def _guarded(
 ) -> Response:
     # It may read the token's file.
     await run_in_threadpool(gate.check, joined(request.headers.items()))
-    return await handler(request)
+    return await _plain(handler, request)
 
 
 async def _refused(_: Request, error: ServingError) -> Response:

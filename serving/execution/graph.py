@@ -33,8 +33,15 @@ def signature_of(session: Any, unshaped: Iterable[str], config: ModelConfig) -> 
     Graph inputs with an initializer become optional inputs. ``unshaped`` are the graph
     inputs that state no shape, which onnxruntime shows like scalars; the configuration must
     give them one. Raises LoadError where it does not, for an input that no tensor protocol
-    carries, and where no output is left.
+    carries, for a name that is no UTF-8, and where no output is left.
     """
+    try:
+        return _signature_of(session, unshaped, config)
+    except UnicodeDecodeError:
+        raise LoadError("the name of an input or output is no UTF-8") from None
+
+
+def _signature_of(session: Any, unshaped: Iterable[str], config: ModelConfig) -> Signature:
     shapes = {t.name: t.shape for t in config.inputs if t.shape is not None}
     given = {t.name: t.shape for t in config.outputs if t.shape is not None}
     free = session.get_overridable_initializers()

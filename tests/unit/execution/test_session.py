@@ -102,6 +102,15 @@ def test_a_model_with_no_tensor_output_fails_the_load(tmp_path):
         load(tmp_path, made)
 
 
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    """onnxruntime loads such a model, and can't say its name."""
+    made = graphs.one("Identity", [("aaaa", FLOAT, [2])], [("y", FLOAT, [2])]).SerializeToString()
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.onnx").write_bytes(made.replace(b"aaaa", b"a\xff\xfea"))
+    with pytest.raises(LoadError, match="the name of an input or output is no UTF-8"):
+        load_runner(tmp_path / "1", ModelConfig(), Settings())
+
+
 def test_an_input_without_any_shape_needs_one_from_the_configuration(tmp_path):
     made = graphs.one("Identity", [("a", FLOAT, None)], [("y", FLOAT, None)])
     with pytest.raises(LoadError, match="'a' states no shape"):

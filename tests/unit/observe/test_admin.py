@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from serving.authorization import open_gates
 from serving.control.admin import AddressError, Admin, listen
 from serving.loading.facts import VersionFacts
 from serving.models.state import State
 from serving.models.views import ModelView, Route, VersionView
+from serving.operations import Operation
 from serving.registry.folder_origin import FolderOrigin
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
@@ -173,3 +178,22 @@ def test_stopping_frees_the_port() -> None:
     assert _ask(one, "/v2/health/live")[0] == 200
     one.stop()
     listen("127.0.0.1", port, "again").close()
+
+
+def test_a_call_that_a_stop_cuts_off_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    begun = threading.Event()
+
+    async def wait(_: Request) -> Response:
+        begun.set()
+        await asyncio.sleep(60)
+        return Response()
+
+    settings = load_settings({"admin_port": 0}, None, {})[0]
+    row = Operation("GET", "/api/v1/slow", "slow", "Takes its time", wait, {200: None})
+    one = Admin(settings, [row], open_gates(settings).admin)
+    one.start()
+    with socket.create_connection(one.address) as client:
+        client.sendall(b"GET /api/v1/slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert begun.wait(10)
+        one.stop()
+    assert [record for record in caplog.records if record.exc_info] == []
