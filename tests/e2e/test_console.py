@@ -437,20 +437,7 @@ def test_axe_finds_nothing_serious(served: Gateway, browser: Browser) -> None:
         browser.open("about:blank")
         browser.open(page(served, at))
         browser.shows(words)
-        for scheme in ("light", "dark"):
-            browser.driver.execute_cdp_cmd(
-                "Emulation.setEmulatedMedia",
-                {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-            )
-            browser.script(script)
-            found = browser.driver.execute_async_script(
-                "const done = arguments[0];"
-                "axe.run().then((found) => done(found.violations.map((one) =>"
-                " [one.impact, one.id, one.nodes.map((node) => node.html).slice(0, 3)])))"
-            )
-            serious = [one for one in found if one[0] in ("serious", "critical")]
-            assert serious == [], (at, scheme)
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        assert axe.serious(browser, script) == [], at
 
 
 CONTROLS = """
