@@ -92,7 +92,10 @@ def clean(story: Story) -> None:
 
 def said(sender: subprocess.Popen[str]) -> None:
     """Waits for its end. Raises StoryError where nothing was answered."""
-    words = sender.communicate()[0].strip()
+    try:
+        words = sender.communicate()[0].strip()
+    finally:
+        sender.terminate()
     if sender.returncode:
         raise StoryError(words or "nothing could be sent")
     say(words)

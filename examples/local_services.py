@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -41,12 +42,13 @@ class Service:
         return self.process.poll() is not None
 
     def stop(self) -> None:
-        """By SIGTERM, as an operator would; by force what does not end."""
+        """By SIGTERM, as an operator would; by force, with all that it started, if that does not
+        end it."""
         self.process.terminate()
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 

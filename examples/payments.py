@@ -18,6 +18,7 @@ import csv
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,18 +91,39 @@ def to_onnx(coefficients: NDArray[np.float64], intercept: float) -> bytes:
     the training data had not as none."""
     from onnx import TensorProto, checker, helper
 
-    of_amount, of_age, of_hour = (float(one) for one in coefficients[:3])
-    names = list(COUNTRIES)
-    values = {
-        "mean_age": MEAN_AGE,
+    value = helper.make_tensor_value_info
+    of_amount, of_age, of_hour, *of_country = (float(one) for one in coefficients)
+    constants = {
         "one": 1.0,
+        "mean_age": MEAN_AGE,
         "of_amount": of_amount,
         "of_age": of_age,
         "of_hour": of_hour,
         "intercept": intercept,
     }
-    node = helper.make_node
-    nodes = [
+    numbers = [value(name, TensorProto.FLOAT, ["rows", 1]) for name in ("amount", "age", "hour")]
+    graph = helper.make_graph(
+        nodes(of_country),
+        "payments",
+        [*numbers, value("country", TensorProto.STRING, ["rows", 1])],
+        [
+            value("label", TensorProto.INT64, ["rows"]),
+            value("probabilities", TensorProto.FLOAT, ["rows", 2]),
+        ],
+        [helper.make_tensor(key, TensorProto.FLOAT, [1], [one]) for key, one in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets)
+    model.ir_version = 8
+    checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def nodes(of_country: list[float]) -> list[Any]:
+    """Of ``to_onnx``, in their order; what it calls constants are inputs of theirs."""
+    from onnx.helper import make_node as node
+
+    return [
         node("Add", ["amount", "one"], ["amount_1"]),
         node("Log", ["amount_1"], ["log_amount"]),
         node("IsNaN", ["age"], ["no_age"]),
@@ -112,8 +134,8 @@ def to_onnx(coefficients: NDArray[np.float64], intercept: float) -> bytes:
         node(
             *("LabelEncoder", ["country"], ["by_country"]),
             domain="ai.onnx.ml",
-            keys_strings=names,
-            values_floats=[float(one) for one in coefficients[3:]],
+            keys_strings=list(COUNTRIES),
+            values_floats=of_country,
             default_float=0.0,
         ),
         node("Sum", ["by_amount", "by_age", "by_hour", "by_country", "intercept"], ["logit"]),
@@ -122,28 +144,6 @@ def to_onnx(coefficients: NDArray[np.float64], intercept: float) -> bytes:
         node("Concat", ["no_fraud", "fraud"], ["probabilities"], axis=1),
         node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
     ]
-    numbers = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 1])
-        for name in ("amount", "age", "hour")
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "payments",
-        [*numbers, helper.make_tensor_value_info("country", TensorProto.STRING, ["batch", 1])],
-        [
-            helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]),
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 2]),
-        ],
-        [
-            helper.make_tensor(name, TensorProto.FLOAT, [1], [value])
-            for name, value in values.items()
-        ],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
-    model = helper.make_model(graph, opset_imports=opsets)
-    model.ir_version = 8
-    checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
 
 
 def write_csv(data: Payments, path: Path) -> None:

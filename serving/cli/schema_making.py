@@ -201,7 +201,7 @@ def suggest_thresholds(
     are shown only.
     """
     from serving.statistics.metadata import Kind
-    from serving.validation.thresholds import apply, suggest
+    from serving.validation.thresholds import LEAST_WINDOWS, apply, suggest
 
     if bool(windows) == bool(live):
         raise UserError("expected files of statistics, or --live MODEL[/VERSION]", code=2)
@@ -217,6 +217,10 @@ def suggest_thresholds(
         _write(wanted, output)
         count = f"{len(written)} threshold{'' if len(written) == 1 else 's'}"
         print_line(f"wrote {output}: {count}", "green")
+        known = {feature.name for feature in wanted.feature}
+        few = sum(each.threshold is None and ".".join(each.path) in known for each in found)
+        if few:
+            print_line(f"{few} left out: fewer than {LEAST_WINDOWS} windows tell of them", "yellow")
         return
     headers = ("FEATURE", "KIND", "MEASURE", "WINDOWS", "THRESHOLD", "")
     print_table(headers, [_row(each, each in written) for each in found])

@@ -75,10 +75,9 @@ class Enforced:
         self._terms = terms
         self._lock = threading.Lock()
         self._queue: _core.Queue | None = None
-        self._path = model / SCHEMA
         # The same folder may be both: then somebody edits it.
         self._is_own = version != model and os.path.lexists(version / SCHEMA)
-        path = version / SCHEMA if self._is_own else self._path
+        path = (version if self._is_own else model) / SCHEMA
         self._stamp = _stamp(path)
         self._asked = _asked(terms, path if self._stamp is not None else None)
         self._trouble = (
@@ -103,12 +102,12 @@ class Enforced:
         with self._lock:
             if self._terms.is_off or self._is_own:
                 return False
-            self._path = model / SCHEMA
-            stamp = _stamp(self._path)
+            path = model / SCHEMA
+            stamp = _stamp(path)
             if stamp == self._stamp:
                 return False
             before, self._stamp = self.notes, stamp
-            self._take(_asked(self._terms, self._path if stamp is not None else None))
+            self._take(_asked(self._terms, path if stamp is not None else None))
             return self.notes != before
 
     def _take(self, asked: _Asked) -> None:

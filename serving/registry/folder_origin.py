@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from serving.errors import LoadError
@@ -46,4 +48,7 @@ class FolderOrigin:
 
     def _rows(self) -> tree.Rows:
         folder = str(self.path)
-        return tree.read_part(folder, is_beside) if self.direct else tree.read_tree(folder)
+        if not self.direct:
+            return tree.read_tree(folder)
+        published = os.path.lexists(self.path / manifest.MANIFEST_NAME)
+        return tree.read_part(folder, partial(is_beside, published=published))

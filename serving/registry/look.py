@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from serving.registry import tree
@@ -69,13 +70,14 @@ class ModelLook:
         entries = tree.list_entries(self.place.real)
         versions = dict(self._versions(entries))
         direct = any(e.name == MODEL_FILE for e in entries)
+        beside = partial(is_beside, published=any(e.name == MANIFEST_NAME for e in entries))
         if direct and 1 in versions:
             self._ignore(MODEL_FILE, "there is a folder of version 1 beside it")
             direct = False
-        if direct and (version := self._direct()):
+        if direct and (version := self._direct(beside)):
             versions[1] = version
         self.evident = self._is_evident(entries, list(versions.values()))
-        stamp, settled, error = self._config(entries, direct)
+        stamp, settled, error = self._config(entries, None if not direct else beside)
         if not error and not self.seen[""].rows:
             # A publisher brings no configuration: there is nothing to wait for.
             settled = settled or any(v.whole and v.manifest for v in versions.values())
@@ -168,11 +170,11 @@ class ModelLook:
     def _origin(self, path: str, manifest: Manifest | None = None) -> FolderOrigin:
         return FolderOrigin(Path(path), self.place.path, path == self.place.real, manifest)
 
-    def _direct(self) -> FoundVersion | None:
+    def _direct(self, beside: Callable[[str], bool]) -> FoundVersion | None:
         """Version 1, whose files lie in the model's own folder."""
         real = self.place.real
         try:
-            return self._judge(1, real, tree.read_part(real, is_beside))
+            return self._judge(1, real, tree.read_part(real, beside))
         except FileNotFoundError:
             return None
         except UnfitError as unfit:
@@ -223,12 +225,15 @@ class ModelLook:
             return "its manifest vanished", None
         return manifest.differs(tree.file_sizes(seen.rows)), manifest
 
-    def _config(self, entries: Sequence[os.DirEntry[str]], direct: bool) -> tuple[str, bool, str]:
-        """Stamp, whether it settled, and an error."""
+    def _config(
+        self, entries: Sequence[os.DirEntry[str]], beside: Callable[[str], bool] | None
+    ) -> tuple[str, bool, str]:
+        """Stamp, whether it settled, and an error. ``beside``: which entries are meant; None: all
+        that are no versions."""
         rows: list[Row] = []
         try:
             for entry in entries:
-                if entry.name.startswith(UNFINISHED) or (direct and not is_beside(entry.name)):
+                if entry.name.startswith(UNFINISHED) or (beside and not beside(entry.name)):
                     continue
                 if not tree.is_directory(entry):
                     tree.add(rows, entry.name, entry)

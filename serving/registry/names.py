@@ -53,12 +53,12 @@ def why_no_model(name: str) -> str:
     return ""
 
 
-def is_beside(name: str) -> bool:
+def is_beside(name: str, *, published: bool) -> bool:
     """Whether an entry of a model's folder belongs to the model, not to a version that lies
-    in the same folder."""
+    in the same folder. ``published``: that has a manifest, which may list a schema of its own."""
     return (
         name in _CONFIG_FILES
-        or name == SCHEMA
+        or (name == SCHEMA and not published)
         or name in SIDE_FOLDERS
         or is_digits(name)
         or name.startswith(UNFINISHED)

@@ -31,6 +31,8 @@ feature { name: "x[1]" type: FLOAT }
 feature { name: "x[2]" type: INT }
 """
 LABELLED = 'output { name: "y" data_type: TYPE_FP32 dims: [-1, 3] label_filename: "labels.txt" }'
+TINY = "section[aria-label='Rollout of tiny']"
+LONG = "a-model-" + 190 * "x"
 TOKEN = "a-token-of-this-test"
 
 
@@ -60,6 +62,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     repository.mkdir()
     for number in (1, 2):
         write(repository, "tiny", tiny(), number, config=BOTH)
+        write(repository, LONG, tiny(), number, config=BOTH)
     write(repository, "odd name <b>", identity("BYTES"))
     write(repository, "apart", tiny(), config=APART)
     (repository / "broken" / "1").mkdir(parents=True)
@@ -316,8 +319,17 @@ def test_memory_of_who_nobody_asks_is_drawn_and_of_a_process_measured(
 
 @pytest.mark.browser
 def test_a_phone_shows_all_without_scrolling_sideways(served: Gateway, browser: Browser) -> None:
+    commanded(served, f"/api/v1/models/{LONG}/default", {"version": 1})
+    commanded(served, f"/api/v1/models/{LONG}/rollout/start", {"version": 2})
     try:
-        for at, words in (("", "tiny"), ("#/models/tiny", "Loads"), ("#/try/tiny", "in Python")):
+        for at, words in (
+            ("", "tiny"),
+            ("#/models/tiny", "Loads"),
+            (f"#/models/{LONG}", "Loads"),
+            ("#/rollouts", "Promote now"),
+            ("#/try/tiny", "in Python"),
+            (f"#/try/{LONG}", "in Python"),
+        ):
             browser.driver.execute_cdp_cmd(
                 "Emulation.setDeviceMetricsOverride",
                 {"width": 360, "height": 700, "deviceScaleFactor": 2, "mobile": True},
@@ -327,8 +339,14 @@ def test_a_phone_shows_all_without_scrolling_sideways(served: Gateway, browser: 
             browser.shows(words)
             width = browser.script("return document.documentElement.scrollWidth")
             assert width <= 360, at
+            # A name is read in words, not in letters one below the other.
+            narrow = (
+                "return [...document.querySelectorAll('th.name')].map((one) => one.clientWidth)"
+            )
+            assert all(width >= 140 for width in browser.script(narrow)), at
     finally:
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        commanded(served, f"/api/v1/models/{LONG}/rollout/abort", {})
 
 
 @pytest.mark.browser
@@ -336,7 +354,7 @@ def test_a_rollout_is_seen_and_steered(served: Gateway, browser: Browser) -> Non
     commanded(served, "/api/v1/models/tiny/default", {"version": 1})
     commanded(served, "/api/v1/models/tiny/rollout/start", {"version": 2, "steps": [10, 50, 100]})
     browser.open(page(served, "#/rollouts"))
-    browser.shows("running")
+    browser.shows("running", TINY)
 
     def press(verb: str, *, sure: bool = True) -> None:
         browser.click(f'[data-verb="{verb}"]')
@@ -344,16 +362,16 @@ def test_a_rollout_is_seen_and_steered(served: Gateway, browser: Browser) -> Non
 
     press("pause", sure=False)
     press("pause")
-    browser.shows("paused by")
+    browser.shows("paused by", TINY)
     press("resume")
-    browser.until(lambda: "paused" not in browser.text(), "it runs again")
+    browser.until(lambda: "paused" not in browser.text(TINY), "it runs again")
     served.infer("tiny", FEW, 2)
     press("abort")
-    browser.shows("aborted by")
+    browser.shows("aborted by", TINY)
     assert browser.all('[data-verb="abort"]') == []
     commanded(served, "/api/v1/models/tiny/rollout/start", {"version": 2, "steps": [10, 100]})
     browser.open(page(served, "#/models/tiny"))
-    browser.shows("running")
+    browser.shows("running", TINY)
     browser.click('[data-verb="promote"]')
     browser.until(lambda: browser.all("#sure[open]"), "it is asked whether one is sure")
     browser.script("document.querySelector('#sure-reason').value = 'it is good'")
@@ -370,9 +388,9 @@ def test_what_the_judge_sees_comes_in_without_being_asked_for(
     commanded(served, "/api/v1/models/tiny/default", {"version": 1})
     commanded(served, "/api/v1/models/tiny/rollout/start", {"version": 2, "steps": [50, 100]})
     browser.open(page(served, "#/rollouts"))
-    browser.shows("running")
+    browser.shows("running", TINY)
     browser.shows("live", "#connection")
-    browser.click("details.log summary")
+    browser.click(f"{TINY} details.log summary")
 
     def calls() -> int:
         return int(
@@ -383,7 +401,7 @@ def test_what_the_judge_sees_comes_in_without_being_asked_for(
         )
 
     def log() -> list[list[str]]:
-        rows = browser.text("details.log tbody tr").splitlines()
+        rows = browser.text(f"{TINY} details.log tbody tr").splitlines()
         return [row.split("\t") for row in rows]
 
     before, lines = calls(), len(log())
@@ -395,7 +413,7 @@ def test_what_the_judge_sees_comes_in_without_being_asked_for(
     assert calls() == before
     assert browser.all("details.log[open]")
     commanded(served, "/api/v1/models/tiny/rollout/abort", {})
-    browser.shows("aborted by")
+    browser.shows("aborted by", TINY)
     assert log()[0][1] == "aborted"
     assert browser.said() == []
 
@@ -419,20 +437,7 @@ def test_axe_finds_nothing_serious(served: Gateway, browser: Browser) -> None:
         browser.open("about:blank")
         browser.open(page(served, at))
         browser.shows(words)
-        for scheme in ("light", "dark"):
-            browser.driver.execute_cdp_cmd(
-                "Emulation.setEmulatedMedia",
-                {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-            )
-            browser.script(script)
-            found = browser.driver.execute_async_script(
-                "const done = arguments[0];"
-                "axe.run().then((found) => done(found.violations.map((one) =>"
-                " [one.impact, one.id, one.nodes.map((node) => node.html).slice(0, 3)])))"
-            )
-            serious = [one for one in found if one[0] in ("serious", "critical")]
-            assert serious == [], (at, scheme)
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        assert axe.serious(browser, script) == [], at
 
 
 CONTROLS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -67,7 +68,7 @@ def test_what_is_typed_wrongly_is_told(
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     folder = tmp_path_factory.mktemp("drift")
     said, place = folder / "said", folder / "story"
-    options = ("--keep", "--folder", str(place), "--window", "1", "--tracking-uri", "none")
+    options = ("--keep", "--folder", str(place), "--tracking-uri", "none")
     with said.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, str(SCRIPT), *options], stdout=output, stderr=subprocess.STDOUT
@@ -81,8 +82,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         wait_until(goes_on, AT_WORK_S, "the story is told", 0.2)
         yield Kept(process, said.read_text(), json.loads((place / "addresses.json").read_text()))
     finally:
-        process.kill() if process.poll() is None else None
-        process.wait()
+        # It ends what it started.
+        process.terminate()
+        process.wait(60)
 
 
 @pytest.mark.slow
@@ -124,6 +126,8 @@ def rows(window: browser.Browser) -> list[str]:
 @pytest.mark.browser
 def test_the_console_shows_it(kept: Kept, tmp_path: Path) -> None:
     if not browser.is_there():
+        if os.environ.get("BROWSER_TESTS") == "needed":
+            pytest.fail(browser.MISSING)
         pytest.skip(browser.MISSING)
     window = browser.Browser(tmp_path)
     try:
@@ -136,6 +140,13 @@ def test_the_console_shows_it(kept: Kept, tmp_path: Path) -> None:
                 f"{feature}: {kind}",
             )
         window.until(lambda: len(window.all(".feature svg")) >= 4, "histograms are drawn")
+        window.script(
+            "const one = document.querySelector('#feature-window'); one.value = 'minute';"
+            "one.dispatchEvent(new Event('change'))"
+        )
+        window.shows("missing in 100 %")
+        assert "mean 0, deviation 0" not in window.text()
+        window.shows("The baseline has nothing of these.")
         assert window.said() == []
     finally:
         window.close()
@@ -168,7 +179,7 @@ def test_what_it_recorded_is_drawn_and_it_ends_whole(kept: Kept, tmp_path: Path)
 def test_mlflow_has_it_on_the_versions_run(tmp_path: Path) -> None:
     server = MlflowServer(tmp_path / "mlflow").start()
     try:
-        done = ran("--window", "1", "--tracking-uri", server.uri)
+        done = ran("--tracking-uri", server.uri)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "The alarm was seen in every place that there is." in done.stdout
         (run,) = server.runs()

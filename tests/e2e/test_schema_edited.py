@@ -35,7 +35,7 @@ def events(gateway: Gateway, name: str, model: str) -> list[dict[str, Any]]:
     return [one for one in gateway.events(name) if one["model"] == model]
 
 
-def test_an_edited_schema_holds_without_a_load_and_a_broken_one_changes_nothing(
+def test_fault_113_an_edited_schema_holds_without_a_load_and_a_broken_one_changes_nothing(
     tmp_path: Path, start_gateway: StartGateway
 ) -> None:
     schema = lay(tmp_path / "r", "tiny", small_models.tiny(), at_most(5), REJECT) / "schema.pbtxt"

@@ -110,7 +110,9 @@ class ModelLook:
                 f"{prefix}{folder}/", listed[folder], known.get(number), number in newest
             )
         if MODEL_FILE in level.files and 1 not in numbers:
-            files = {k: v for k, v in self._files(prefix).items() if not _is_beside(k)}
+            published = MANIFEST_NAME in level.files
+            all_ = self._files(prefix).items()
+            files = {k: v for k, v in all_ if not _is_beside(k, published=published)}
             found.versions[1] = self._version(prefix, files, known.get(1))
         self._configuration(found, level, before)
         return found
@@ -194,10 +196,11 @@ class ModelLook:
 
     def _configuration(self, found: SeenModel, level: Level, before: SeenModel | None) -> None:
         direct = 1 in found.versions and MODEL_FILE in level.files
+        published = MANIFEST_NAME in level.files
         files = {
             name: file
             for name, file in level.files.items()
-            if file.size <= _MOST_BESIDE and (not direct or _is_beside(name))
+            if file.size <= _MOST_BESIDE and (not direct or _is_beside(name, published=published))
         }
         if not found.versions and not any(map(is_config, files)):
             return
@@ -218,8 +221,8 @@ class ModelLook:
         return min((left(seen, self.clocks) for seen in waiting), default=None)
 
 
-def _is_beside(path: str) -> bool:
-    return is_beside(path.partition("/")[0])
+def _is_beside(path: str, *, published: bool) -> bool:
+    return is_beside(path.partition("/")[0], published=published)
 
 
 def _rows(files: Mapping[str, StoredFile]) -> Rows:

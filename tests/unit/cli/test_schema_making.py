@@ -136,6 +136,10 @@ def test_thresholds_are_suggested_of_windows(tmp_path: Path) -> None:
     assert 0 < drift.jensen_shannon_divergence.threshold < 0.2
     few = serving("schema", "suggest-thresholds", *windows[:3], "--schema", schema)
     assert "too few" in few.stdout
+    few = serving("schema", "suggest-thresholds", *windows[:3], "--schema", schema, "-o", written)
+    assert few.returncode == 0
+    assert "0 thresholds" in few.stdout
+    assert "1 left out: fewer than 8 windows tell of them" in few.stdout
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_schema_that_comes_later_is_asked_and_one_that_says_the_same_is_not_as
     assert (line.asked, told) == ([1], [])
 
 
-def test_a_broken_schema_leaves_the_one_before_and_is_told_once(
+def test_fault_113_a_broken_schema_leaves_the_one_before_and_is_told_once(
     folders: tuple[Path, Path],
 ) -> None:
     schema = folders[1] / "schema.pbtxt"

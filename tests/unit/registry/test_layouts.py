@@ -153,6 +153,24 @@ def test_of_a_model_in_one_folder_configuration_and_files_change_apart(tmp_path)
     assert only_version(changed).settling
 
 
+def test_of_a_model_in_one_folder_a_schema_is_beside_it_unless_it_was_published_with_it(
+    tmp_path,
+) -> None:
+    lay(tmp_path, "m/model.onnx", "m/schema.pbtxt")
+    watching = source(tmp_path)
+    before = watching.scan()
+    (tmp_path / "m" / "schema.pbtxt").write_text("feature {}")
+    edited = watching.scan(closely={"m"})
+    assert only(edited).config_stamp != only(before).config_stamp
+    assert only_version(edited) == only_version(before)
+    text = manifest(**{"model.onnx": b"", "schema.pbtxt": b"feature {}"})
+    (tmp_path / "m" / "serving_manifest.json").write_text(text)
+    (tmp_path / "m" / "model.onnx").write_bytes(b"")
+    published = watching.scan(closely={"m"})
+    assert only_version(published).why_not == ""
+    assert only_version(published).origin.fingerprint() == only_version(published).fingerprint
+
+
 def test_what_is_being_published_is_passed_over_without_a_word(tmp_path) -> None:
     lay(tmp_path, ".publishing-1/version/model.onnx", ".publishing-1.lock", "m/1/model.onnx")
     watching = source(tmp_path)

@@ -363,7 +363,7 @@ def _peak_of(path: Path) -> int:
         tracemalloc.stop()
 
 
-def test_a_long_text_of_many_rows_is_made_once(tmp_path: Path) -> None:
+def test_fault_114_a_long_text_of_many_rows_is_made_once(tmp_path: Path) -> None:
     """300 bytes took 28 seconds and gigabytes: as many texts as rows, each with a megabyte."""
     long = "a" * 1_000_000
     lists = pa.ListArray.from_arrays(pa.array(range(2001), pa.int32()), _repeated([long], 2000))

@@ -20,7 +20,7 @@ use crate::stop::Stop;
 use crate::tensor::{Datatype, Signature, shown};
 use constraint::{Anomaly, Expected};
 use numbers::Numbers;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -95,17 +95,17 @@ impl Checks {
     /// Beyond [`MOST_FORMER`] that are no longer asked of, the longest gone are.
     #[must_use]
     pub fn after(mut self, before: &Checks) -> Checks {
-        let mut known: Vec<Counted> = before.counted().cloned().collect();
+        let known: HashMap<_, _> = before.counted().map(|one| (one.key(), one)).collect();
+        let mut taken = HashSet::new();
         for one in self.inputs.iter_mut().flat_map(|of| &mut of.features) {
-            let same =
-                |each: &Counted| each.feature == one.counted.feature && each.refuses == one.counted.refuses;
-            if let Some(place) = known.iter().position(same) {
-                one.counted = known.swap_remove(place);
+            if let Some(&found) = known.get(&one.counted.key()) {
+                taken.insert(found.key());
+                one.counted = found.clone();
             }
         }
-        known.retain(Counted::any);
-        let over = known.len().saturating_sub(MOST_FORMER);
-        self.former = known.split_off(over);
+        let left = before.counted().filter(|one| one.any() && !taken.contains(&one.key()));
+        let mut former: Vec<Counted> = left.cloned().collect();
+        self.former = former.split_off(former.len().saturating_sub(MOST_FORMER));
         self
     }
 
@@ -252,6 +252,10 @@ impl Feature {
 }
 
 impl Counted {
+    fn key(&self) -> (Arc<str>, bool) {
+        (self.feature.clone(), self.refuses)
+    }
+
     fn any(&self) -> bool {
         self.counts.iter().any(|count| count.load(Relaxed) > 0)
     }

@@ -139,7 +139,7 @@ export class Features {
     const known_ = new Map((before?.features || []).map((one) => [nameOf(one), one]));
     const all = set.features || [];
     return [h("h3", null, `${set.name || "features"} (${number(Number(set.numExamples || set.num_examples || 0))} rows)`),
-      known_.size ? h("p", { class: "quiet" }, h("span", { class: "key" }), "live ", h("span", { class: "key two" }), "baseline") : h("p", { class: "quiet" }, baseline.problem || "This version has no baseline."),
+      known_.size ? h("p", { class: "quiet" }, h("span", { class: "key" }), "live ", h("span", { class: "key two" }), "baseline") : h("p", { class: "quiet" }, baseline.problem || (baseline.datasets ? "The baseline has nothing of these." : "This version has no baseline.")),
       h("div", { class: "charts" }, all.slice(0, MOST_FEATURES).map((one) => card(one, known_.get(nameOf(one)), own(labels, nameOf(one)) || {}))),
       all.length > MOST_FEATURES ? h("p", { class: "quiet" }, `The first ${MOST_FEATURES} of ${all.length} features.`) : null];
   }
@@ -177,13 +177,13 @@ function card(feature, before, labels) {
   const { numeric, text, common } = statsOf(feature);
   const missing = Number(field(common, "num_missing") || 0);
   const all = missing + Number(field(common, "num_non_missing") || 0);
-  const words = numeric
+  const words = all && missing === all ? "" : numeric
     ? `mean ${number(numeric.mean ?? 0)}, deviation ${number(field(numeric, "std_dev") ?? 0)}, ${number(numeric.min ?? 0)} to ${number(numeric.max ?? 0)}`
     : text ? `${number(Number(text.unique || 0))} distinct` : "";
   return h("figure", { class: "feature" }, h("figcaption", null, h("strong", null, nameOf(feature))),
-    numeric ? histogram(buckets(numeric), before && buckets(statsOf(before).numeric), `Histogram of ${nameOf(feature)}: ${words}`) : null,
+    numeric ? histogram(buckets(numeric), before && buckets(statsOf(before).numeric), `Histogram of ${nameOf(feature)}: ${words || "nothing came"}`) : null,
     text ? bars(values(text, before && statsOf(before).text, labels), `Top values of ${nameOf(feature)}`) : null,
-    h("p", { class: "quiet" }, words, missing && all ? `; missing in ${percent(missing / all)}` : ""));
+    h("p", { class: "quiet" }, [words, missing && all ? `missing in ${percent(missing / all)}` : ""].filter(Boolean).join("; ")));
 }
 
 function buckets(numeric) {

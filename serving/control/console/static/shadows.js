@@ -4,6 +4,8 @@ import { get, modelPath } from "./api.js";
 import { h, show, state, table, wrong } from "./dom.js";
 import { number, percent, when } from "./format.js";
 
+// Characters of a tensor's values.
+const MOST_TEXT = 2000;
 const NONE = "No version of this model is a shadow: POST api/v1/models/NAME/route with shadows, or serving rollout shadow.";
 
 export class Shadows {
@@ -20,7 +22,9 @@ export class Shadows {
   async look() {
     try {
       const found = await get(modelPath(this.name, "/shadows"));
-      const told = await Promise.all(found.shadows.filter((one) => this.opened.has(one.version)).map((one) => this.ask(one.version)));
+      const opened = found.shadows.filter((one) => this.opened.has(one.version));
+      // One that is none any more since the list came is left out.
+      const told = (await Promise.all(opened.map((one) => this.ask(one.version).catch(gone)))).filter((one) => one !== null);
       // Whoever reads an example goes on doing so while nothing changes.
       const drawn = JSON.stringify([found.shadows, told]);
       if (this.left || drawn === this.drawn) return;
@@ -55,6 +59,11 @@ export class Shadows {
       return !this.left && show(inner, found instanceof Error ? wrong(found) : differences(found));
     } }, h("summary", null, `How version ${one.version} differs, with examples`), inner);
   }
+}
+
+function gone(error) {
+  if (error.status !== 404) throw error;
+  return null;
 }
 
 function largest(one) {
@@ -93,7 +102,7 @@ function example(one) {
   const lines = [...part("inputs", one.inputs), ...part("given", one.given), ...part("shadow", one.shadow)];
   return h("figure", { class: "feature" },
     h("figcaption", null, `${when(one.at)}, answered by version ${one.version}${one.request_id || one.id ? `, request ${one.request_id || one.id}` : ""}: ${how(one.outputs)}`),
-    one.too_large ? h("p", { class: "quiet" }, "Its tensors were too large to be kept.") : h("pre", { tabindex: "0", "aria-label": "The tensors of this example" }, lines.join("\n")));
+    one.too_large ? h("p", { class: "quiet" }, "Its tensors were too large to be kept.") : h("pre", { tabindex: "0", "data-key": `${one.at} ${one.id} ${one.request_id}`, "aria-label": "The tensors of this example" }, lines.join("\n")));
 }
 
 function how(outputs) {
@@ -107,6 +116,7 @@ function how(outputs) {
 }
 
 function written(tensor) {
-  const values = tensor.redacted ? "redacted" : JSON.stringify(tensor.data ?? null);
+  const all = tensor.redacted ? "redacted" : JSON.stringify(tensor.data ?? null);
+  const values = all.length > MOST_TEXT ? `${all.slice(0, MOST_TEXT)} \u2026` : all;
   return `${tensor.name} ${tensor.datatype} [${tensor.shape.join(", ")}] ${tensor.encoding ? `${tensor.encoding} ` : ""}${values}`;
 }
