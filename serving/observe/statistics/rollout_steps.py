@@ -37,7 +37,9 @@ class RolloutSteps:
 
     @property
     def nbytes(self) -> int:
-        return sum(side.nbytes for one in self._compared.values() for side in one.sides.values())
+        """From any thread: of a copy, in one step."""
+        compared = list(self._compared.values())
+        return sum(side.nbytes for one in compared for side in one.sides.values())
 
     def is_new(self, pair: Pair, step: Step) -> bool:
         known = self._compared.get(pair[0])
