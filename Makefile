@@ -72,7 +72,7 @@ install = $(call packages,$(1)) | xargs $(PIP_INSTALL) && $(PIP_INSTALL) --no-de
 editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=0 $(MATURIN) develop)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-core test-python check types protos format bench lock build clean first-time pages
+.PHONY: help run test test-core test-python check protos format bench lock build clean first-time pages
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
