@@ -31,6 +31,15 @@ impl Noted {
         self.half_closed.get_or_insert_with(HalfClosed::new).poll(cx, &self.io, &self.activity)
     }
 
+    /// While others have theirs there is more to write, as when the peer takes no more.
+    fn poll_turn_to_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let turn = self.turns.poll(cx);
+        if turn.is_pending() {
+            self.activity.wrote(None, self.began);
+        }
+        turn
+    }
+
     fn wrote(&mut self, cx: &Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if self.half_closed.is_some() {
             // It may wait for nothing more now.
@@ -85,7 +94,7 @@ impl AsyncRead for Noted {
 
 impl AsyncWrite for Noted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.turns.poll(cx));
+        ready!(self.poll_turn_to_write(cx));
         let polled = Pin::new(&mut self.io).poll_write(cx, turns::first(buf));
         self.wrote(cx, polled)
     }
@@ -95,7 +104,7 @@ impl AsyncWrite for Noted {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.turns.poll(cx));
+        ready!(self.poll_turn_to_write(cx));
         let polled = match turns::first_of(bufs) {
             [one] => Pin::new(&mut self.io).poll_write(cx, turns::first(one)),
             several => Pin::new(&mut self.io).poll_write_vectored(cx, several),
