@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
 from tests.bad_versions.models import SPECIAL, X, expected
+from tests.clients.asking import Asking
 from tests.clients.gateway import Gateway, wait_until
 
 # A request's own time, far below what a gateway allows by default.
@@ -28,7 +28,7 @@ def requests(*, special: bool, rows: int = 1) -> list[np.ndarray]:
     return found
 
 
-class Users:
+class Users(Asking):
     """``versions`` counts the good answers by the version that gave them, ``wrong`` those that are
     not the good model's; ``failures``: everything else that a user saw."""
 
@@ -37,18 +37,7 @@ class Users:
         self.wrong: Counter[str] = Counter()
         self.failures: list[Any] = []
         self._gateway, self._asked, self._pause_s = gateway, asked, pause_s
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=one) for one in (self._by_http, self._by_grpc)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(self._by_http, self._by_grpc)
 
     def _by_http(self) -> None:
         with triton_http.InferenceServerClient(self._gateway.http, network_timeout=20) as client:

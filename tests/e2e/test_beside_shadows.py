@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import onnx
@@ -16,6 +15,7 @@ import pytest
 
 from tests.bad_versions import models
 from tests.clients import oip
+from tests.clients.asking import Asking
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, stub
 from tests.e2e.test_shadow import admin, settled, shadow, states
@@ -39,23 +39,13 @@ SHADOWS: dict[str, Callable[[], onnx.ModelProto]] = {
 }
 
 
-class Callers:
+class Callers(Asking):
     """Ask one after the other, each as soon as it is answered."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.answered, self.wrong = 0, list[object]()
-        self._gateway, self._stop, self._lock = gateway, threading.Event(), threading.Lock()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CALLERS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._gateway, self._lock = gateway, threading.Lock()
+        super().__init__(*[self._ask] * CALLERS)
 
     def _ask(self) -> None:
         right = models.expected(ROW)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +14,7 @@ import pytest
 from onnx import helper
 
 from tests.clients import forked, oip
+from tests.clients.asking import Asking
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, stub
 from tests.crash_models import POISON, divide_by_input
@@ -42,25 +42,14 @@ def divide_safely() -> onnx.ModelProto:
     return _model(nodes, values, [_value("Y", "INT64", ["n", 1])])
 
 
-class Users:
+class Users(Asking):
     """Ask, a few milliseconds apart, until they are told to stop; every answer is counted."""
 
     def __init__(self, gateway: Gateway, model: str, inputs: dict[str, np.ndarray]) -> None:
         self.versions: Counter[str] = Counter()
         self.failures: list[Any] = []
         self._gateway, self._model, self._inputs = gateway, model, inputs
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=one) for one in (self._by_http, self._by_grpc)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(self._by_http, self._by_grpc)
 
     def _by_http(self) -> None:
         given = [oip.json_input(name, array) for name, array in self._inputs.items()]

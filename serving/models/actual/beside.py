@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.errors import LoadError
@@ -14,19 +12,7 @@ from serving.models.state import State
 
 if TYPE_CHECKING:
     from serving.models.actual.outside import Outside
-    from serving.models.actual.works import Work
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """``stamp`` is another where any of the files is. ``folder``: the model's; None: that of the
-    version's own origin."""
-
-    stamp: str = ""
-    folder: Path | None = None
-
-
-NOWHERE = Beside()
+    from serving.models.actual.works import Beside, Work
 
 
 def look_beside(work: Work, outside: Outside) -> None:

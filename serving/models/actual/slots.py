@@ -13,12 +13,12 @@ from serving import machine
 from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
 from serving.model_config import ModelConfig
-from serving.models.actual.beside import Beside, look_beside
+from serving.models.actual.beside import look_beside
 from serving.models.actual.closing import close_all, close_one
 from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
 from serving.models.actual.outside import Outside
-from serving.models.actual.works import VersionStats, Work, Works
+from serving.models.actual.works import Beside, VersionStats, Work, Works
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State

@@ -7,16 +7,28 @@ import itertools
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.cancellation import Cancellation
 from serving.model_config import ModelConfig
-from serving.models.actual.beside import NOWHERE, Beside
 from serving.models.actual.drawing import Loaded
 from serving.models.state import Slot, State
 
 if TYPE_CHECKING:
     from serving import _core
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """``stamp`` is another where any of the files is. ``folder``: the model's; None: that of the
+    version's own origin."""
+
+    stamp: str = ""
+    folder: Path | None = None
+
+
+NOWHERE = Beside()
 
 
 @dataclass(slots=True)

@@ -17,26 +17,41 @@ from collections import deque
 # Longer than threads were seen to wait for a CPU.
 _LATER_S = 10.0
 
-_lock = threading.Lock()
-_ended: deque[tuple[float, int]] = deque()
+
+class _Ended:
+    """Those that are to be collected, the next first, and whether a thread is at it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due: deque[tuple[float, int]] = deque()
+        self._collecting = False
+
+    def add(self, pid: int) -> None:
+        with self._lock:
+            self._due.append((time.monotonic() + _LATER_S, pid))
+            if self._collecting:
+                return
+            thread = threading.Thread(target=self._collect, name="ended", daemon=True)
+            # Without a thread now, the next one that ends brings it.
+            with contextlib.suppress(RuntimeError, MemoryError):
+                thread.start()
+                self._collecting = True
+
+    def _collect(self) -> None:
+        while True:
+            with self._lock:
+                if not self._due:
+                    self._collecting = False
+                    return
+                due, pid = self._due.popleft()
+            time.sleep(max(0.0, due - time.monotonic()))
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+_ended = _Ended()
 
 
 def collect_later(pid: int) -> None:
     """Collect a child of ours that has ended. Until then the number is nobody else's."""
-    with _lock:
-        _ended.append((time.monotonic() + _LATER_S, pid))
-        if len(_ended) == 1:
-            threading.Thread(target=_collect, name="ended", daemon=True).start()
-
-
-def _collect() -> None:
-    while True:
-        with _lock:
-            due, pid = _ended[0]
-        time.sleep(max(0.0, due - time.monotonic()))
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-        with _lock:
-            _ended.popleft()
-            if not _ended:
-                return
+    _ended.add(pid)

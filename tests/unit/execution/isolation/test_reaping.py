@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -54,3 +55,22 @@ def test_each_of_several_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
             one.kill()
             assert one.wait(20) == -signal.SIGKILL
         gone(several)
+
+
+def test_one_that_ends_while_there_is_no_thread_is_collected_with_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(thread: threading.Thread) -> None:
+        del thread
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(reaping, "_LATER_S", 0.0)
+    # Its own: the process's may be at work.
+    monkeypatch.setattr(reaping, "_ended", type(reaping._ended)())
+    first, second = child("pass"), child("pass")
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", none)
+        assert first.wait() == 0
+    assert state_of(first.pid) == "Z"
+    assert second.wait() == 0
+    gone([first, second])
