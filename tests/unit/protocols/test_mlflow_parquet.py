@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from serving.datasets import parquet_foot, parquet_pages, parquet_thrift
 from serving.errors import ErrorCode, ServingError
-from serving.protocols import parquet_foot, parquet_pages, parquet_thrift
 from serving.protocols.mlflow_parquet import Terms, to_csv
 
 MOST = 1024 * 1024
