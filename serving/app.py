@@ -33,7 +33,7 @@ from serving.models.manager import Manager
 from serving.models.verdicts import Bench
 from serving.models.views import ModelView, ready_origins
 from serving.observe import operations as observed
-from serving.observe import request_anomalies, sampling, shadows
+from serving.observe import redaction, request_anomalies, sampling, shadows
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.gates import add_gates
 from serving.observe.log_levels import LEVELS_WRITTEN
@@ -146,7 +146,7 @@ class Gateway:
         self.manager = Manager(
             settings,
             roots,
-            publish_to(self.server),
+            redaction.before(publish_to(self.server), settings.request_log.redact),
             self._loader,
             state=state.own,
             listed=self._lists,
