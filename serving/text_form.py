@@ -38,9 +38,10 @@ class TextFormError(Exception):
         self.words, self.line = words, line
 
 
-def parse(text: str, message: Any, pool: DescriptorPool) -> None:
-    """Read ``text`` into ``message``, whose class is of ``pool``. Raises TextFormError."""
-    _check(text)
+def parse(text: str, message: Any, pool: DescriptorPool, *, most_line: int = MOST_LINE) -> None:
+    """Read ``text`` into ``message``, whose class is of ``pool``. ``most_line``: characters of a
+    line. Raises TextFormError."""
+    _check(text, most_line)
     parse_unbounded(text, message, pool)
 
 
@@ -54,13 +55,13 @@ def parse_unbounded(text: str, message: Any, pool: DescriptorPool) -> None:
         raise TextFormError("nested too deeply") from None
 
 
-def _check(text: str) -> None:
+def _check(text: str, most_line: int) -> None:
     if len(text) > MOST_CHARACTERS:
         raise TextFormError(f"more than {MOST_CHARACTERS:,} characters")
     if next(islice(_TOKEN.finditer(text), MOST_TOKENS, None), None) is not None:
         raise TextFormError(f"more than {MOST_TOKENS:,} words, signs and lines")
-    if max(map(len, io.StringIO(text)), default=0) > MOST_LINE:
-        raise TextFormError(f"a line has more than {MOST_LINE:,} characters")
+    if max(map(len, io.StringIO(text)), default=0) > most_line:
+        raise TextFormError(f"a line has more than {most_line:,} characters")
 
 
 def _short(words: str) -> str:

@@ -160,9 +160,11 @@ def _from_text(text: str, kind: Kind) -> Any:
     _check_lines(text)
     message = getattr(messages, kind)()
     # Gateways read schemas while they serve; statistics are read as they come from TFX.
-    parse = text_form.parse if kind is Kind.SCHEMA else text_form.parse_unbounded
     try:
-        parse(text, message, messages.pool)
+        if kind is Kind.SCHEMA:
+            text_form.parse(text, message, messages.pool, most_line=MOST_LINE)
+        else:
+            text_form.parse_unbounded(text, message, messages.pool)
     except text_form.TextFormError as error:
         raise FormatError(_explain(error)) from None
     return message

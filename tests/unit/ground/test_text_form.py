@@ -10,8 +10,8 @@ import pytest
 from serving.errors import ConfigError
 from serving.model_config.pbtxt import parse
 from serving.registry.model_list.reading import _parsed
-from serving.statistics.forms import Form, Kind
 from serving.statistics.forms import parse as parse_form
+from serving.statistics.metadata import Form, Kind
 from serving.text_form import MOST_TOKENS, TextFormError
 from serving.text_form import parse as parse_text
 from serving.wire import messages
