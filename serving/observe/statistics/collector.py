@@ -18,6 +18,7 @@ from serving.observe.statistics.checks import Beside, check
 from serving.observe.statistics.columns import tables
 from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.known import Known
+from serving.observe.statistics.labels import labels_of_words
 from serving.observe.statistics.mailbox import Mailbox
 from serving.observe.statistics.pending import Pending
 from serving.observe.statistics.reference import baseline_of
@@ -291,7 +292,9 @@ class Collector:
         previous = self._before(page, window)
         base = next((self._beside(one, window) for one in self._known.bases(key)), None)
         message = window.message()
-        shown = check(message, window.span, window.end, reference, Beside(previous, base))
+        labels = labels_of_words(self._known, key, message, reference.baseline, previous, base)
+        beside = Beside(previous, base)
+        shown = check(message, window.span, window.end, reference, beside, labels)
         with self._lock:
             new, over = page.alarms.note(window.span, shown.anomalies)
             page.changed |= bool(shown.anomalies or over)
