@@ -1,4 +1,5 @@
-"""The windows of all versions: in memory while requests come, on disk else; bounded together."""
+"""The windows of all versions, and what they are held against: in memory while requests come, on
+disk else; bounded together."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from serving.observe.figures import Key
 from serving.observe.statistics.alarms import Alarms
 from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.distances import Distance
+from serving.observe.statistics.reference import Kept
 from serving.observe.statistics.series import Series
 from serving.state_dir import StateDir
 
@@ -23,6 +25,8 @@ _OVERHEAD = 16 * 1024
 _MOST_LEAVING = 8
 # Until a version without samples leaves memory, and between two times that one is written down.
 _IDLE_S, _WRITE_S = 900.0, 600.0
+# Of all memory, what schemas and baselines may take of it.
+_REFERENCES_PART = 4
 
 
 @dataclass(slots=True)
@@ -65,14 +69,46 @@ class Book:
         self._state, self._make = state, make
         self._most_bytes, self._keep_s = most_bytes, keep_s
         self.pages: dict[Key, Page] = {}
-        self._bytes = 0
+        self._references: dict[Key, Kept] = {}
+        # Of pages, and of references.
+        self._bytes = self._reference_bytes = 0
         # Samples of versions for which there was no memory.
         self.left_out = 0
         self._full = False
 
     @property
     def nbytes(self) -> int:
-        return self._bytes
+        return self._bytes + self._reference_bytes
+
+    @property
+    def most_reference_bytes(self) -> int:
+        return self._most_bytes // _REFERENCES_PART
+
+    def reference(self, key: Key) -> Kept | None:
+        """What is kept to hold a version's windows against."""
+        return self._references.get(key)
+
+    def room_for_reference(self, key: Key) -> int:
+        """Bytes that a version's may take: no window leaves memory for it."""
+        mine = self._references.get(key)
+        there = mine.nbytes if mine is not None else 0
+        share = self.most_reference_bytes - self._reference_bytes
+        return min(share, self._most_bytes - self.nbytes) + there
+
+    def put_reference(self, key: Key, kept: Kept) -> None:
+        """In the place of the one before."""
+        self.drop_reference(key)
+        self._references[key] = kept
+        self._reference_bytes += kept.nbytes
+
+    def drop_reference(self, key: Key) -> None:
+        kept = self._references.pop(key, None)
+        self._reference_bytes -= kept.nbytes if kept is not None else 0
+
+    def drop_references(self) -> None:
+        """Of versions that have no page."""
+        for key in self._references.keys() - self.pages.keys():
+            self.drop_reference(key)
 
     def page(self, key: Key, now: float, samples: int) -> Page | None:
         """To add samples to; None where all have as much memory as there may be: those that are
@@ -126,7 +162,7 @@ class Book:
 
     def _has_room(self, page: Page | None) -> bool:
         """For more samples of it, or for a new one."""
-        return self._bytes + (_OVERHEAD if page is None else 0) <= self._most_bytes
+        return self.nbytes + (_OVERHEAD if page is None else 0) <= self._most_bytes
 
     def _make_room(self, wanted: Key, page: Page | None, now: float) -> bool:
         """Those of the others that were asked longest ago leave memory, where nothing came in their
@@ -155,6 +191,7 @@ class Book:
         self._write(key, page, now)
         del self.pages[key]
         self._bytes -= page.size
+        self.drop_reference(key)
         self._full = False
 
     def _write(self, key: Key, page: Page, now: float) -> None:

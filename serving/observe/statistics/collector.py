@@ -20,7 +20,8 @@ from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.known import Known
 from serving.observe.statistics.mailbox import Mailbox
 from serving.observe.statistics.pending import Pending
-from serving.observe.statistics.reference import References, baseline_of
+from serving.observe.statistics.reference import baseline_of
+from serving.observe.statistics.references import References
 from serving.observe.statistics.rollout_steps import RolloutSteps, farthest
 from serving.observe.statistics.rollup import Lengths, Span
 from serving.observe.statistics.series import Series
@@ -49,7 +50,7 @@ _STEPS_PART = 1 / 8
 @dataclass(frozen=True, slots=True)
 class Made:
     """Samples that statistics are made of, and those that were left out, by reason; ``nbytes``: of
-    all windows in memory."""
+    all windows in memory, and of what they are held against."""
 
     samples: int
     left_out: Mapping[str, int]
@@ -81,7 +82,6 @@ class Collector:
         most_bytes = settings.memory_bytes * _STEPS_PART
         self._steps = RolloutSteps(bounds, max(1, int(most_bytes / (2 * bounds.most_bytes))))
         self._known, self._mailbox = known, mailbox
-        self._references = References()
         self._clock, self._gather_s = clock, gather_s
         self._samples = self._failed = 0
         self._swept = 0.0
@@ -90,6 +90,7 @@ class Collector:
         self._ends = self._lengths.end(Span.MINUTE, clock())
         # Of everything in the book; held for milliseconds.
         self._lock = threading.Lock()
+        self._references = References(self._book, self._lock, known)
 
     # From any thread.
 
@@ -138,9 +139,7 @@ class Collector:
 
     def _of_values(self, key: Key) -> frozenset[str]:
         """Features of whole numbers that count nothing."""
-        features = self._known.features(key)
-        reference = self._references.of(key, self._known.version(key), features)
-        return features.classes | reference.categorical
+        return self._known.features(key).classes | self._references.of(key).categorical
 
     def _flush_both(self, pair: Pair) -> None:
         for version in pair[1:]:
@@ -252,7 +251,8 @@ class Collector:
             with self._lock:
                 self._book.tidy(key, now)
         self._known.forget_gone()
-        self._references.keep(set(self._book.pages))
+        with self._lock:
+            self._book.drop_references()
 
     def _has_base(self, key: Key) -> bool:
         return any(self._known.bases(key))
@@ -280,7 +280,7 @@ class Collector:
         version, page = self._known.version(key), self._book.pages.get(key)
         if version is None or page is None:
             return
-        reference = self._references.of(key, version, self._known.features(key))
+        reference = self._references.of(key).reference()
         page.series.categorical = reference.categorical
         previous = self._before(page, window)
         base = next((self._beside(one, window) for one in self._known.bases(key)), None)
