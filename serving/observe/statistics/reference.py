@@ -18,8 +18,8 @@ from serving.models.views import VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.columns import NO_FEATURES, Features
 from serving.statistics.baseline import read_baseline
-from serving.statistics.files import read, schema_in
-from serving.statistics.metadata import Form, FormatError, Kind, form_of, messages
+from serving.statistics.files import read_schema_in, schema_in
+from serving.statistics.metadata import Form, FormatError, form_of, messages
 from serving.validation.infer import infer
 
 # Of a file: what tells that it is another than before.
@@ -196,6 +196,7 @@ def _reference(
             before = len(faults)
             schema = _schema(path, f"the {whose} {SCHEMA}", faults)
             schema = held if len(faults) > before else schema
+    schema = _without_redacted(schema, features)
     inferred = schema is None and baseline is not None
     if inferred:
         schema = _inferred(baseline, features)
@@ -206,10 +207,21 @@ def _schema(path: Path, what: str, faults: dict[str, str]) -> Any:
     if schema_in([path.parent]) is None:
         return None
     try:
-        return read(path, Kind.SCHEMA)
+        return read_schema_in(path.parent)
     except FormatError as error:
         faults[what] = str(error)
         return None
+
+
+def _without_redacted(schema: Any, features: Features) -> Any:
+    """Windows have nothing of a redacted feature, and it is not missing in them for that."""
+    if schema is None or not features.redacted:
+        return schema
+    shown = messages.Schema()
+    shown.CopyFrom(schema)
+    del shown.feature[:]
+    shown.feature.extend(one for one in schema.feature if not features.hides(one.name))
+    return shown
 
 
 def _inferred(baseline: Any, features: Features) -> Any:
