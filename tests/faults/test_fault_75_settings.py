@@ -173,7 +173,7 @@ def test_fault_75_max_string_elements(changed: Gateway) -> None:
 
 
 def test_fault_75_process_bytes(start_gateway, repository) -> None:
-    write(repository, "slow", slow(0.5), config=UNBATCHED)
+    write(repository, "slow", slow(0.2), config=UNBATCHED)
     gateway = start_gateway(repository, {"limits.process_bytes": str(1 << 20)})
     request = oip.grpc_request("slow", {"X": np.zeros((50_000, 1), np.float32)})
     with channel(gateway) as one:
@@ -321,7 +321,7 @@ def test_fault_75_queue_bounds(
     write(repository, "slow", slow(0.4), config=config)
     gateway = start_gateway(repository, {setting: value})
     request = oip.grpc_request("slow", {"X": np.zeros((rows, 1), np.float32)})
-    with line(gateway, "slow", request, 2), channel(gateway) as one:
+    with line(gateway, "slow", request, 2, called_off=True), channel(gateway) as one:
         error = refusal(stub(one).ModelInfer, request)
         assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
