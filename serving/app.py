@@ -27,7 +27,7 @@ from serving.models.actual.table import publish_to
 from serving.models.opening import open_models, open_watcher
 from serving.models.views import ModelView, ready_origins
 from serving.observe import operations as observed
-from serving.observe import request_anomalies, sampling, shadows
+from serving.observe import redaction, request_anomalies, sampling, shadows
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.logs import EventLog
 from serving.observe.opening import open_exposition, open_samples
@@ -113,7 +113,8 @@ class Gateway:
         shadows.configure(self.server.shadows, settings)
         self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
-        publish, elsewhere = publish_to(self.server), self._remote.sources
+        publish = redaction.before(publish_to(self.server), settings.request_log.redact)
+        elsewhere = self._remote.sources
         self._managed = open_models(settings, roots, publish, state, self._lists, elsewhere)
         self.manager = self._managed.manager
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)

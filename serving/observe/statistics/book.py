@@ -33,7 +33,8 @@ _REFERENCES_PART = 4
 class Page:
     """What is known of a version. ``distances``: as its last windows showed them, by kind and
     feature. ``touched``, ``written``: when a sample came, and it was written down, in seconds since
-    the epoch; ``size``: bytes in memory, as last counted."""
+    the epoch; ``size``: bytes in memory, as last counted; ``changed``: something did since it was
+    written."""
 
     series: Series
     alarms: Alarms = field(default_factory=Alarms)
@@ -41,6 +42,7 @@ class Page:
     touched: float = 0.0
     written: float = 0.0
     size: int = 0
+    changed: bool = False
     # The largest distance of each kind, of those that say something.
     farthest: dict[str, float] = field(default_factory=dict)
 
@@ -49,6 +51,7 @@ class Page:
         new = {(one.kind, one.name): one for one in distances}
         kinds = {kind for kind, _ in new}
         kept = {key: one for key, one in self.distances.items() if key[0] not in kinds}
+        self.changed |= bool(new)
         self.distances = kept | new
         self.farthest = {}
         for one in self.distances.values():
@@ -132,6 +135,8 @@ class Book:
         return found
 
     def recount(self, page: Page) -> None:
+        """Its windows have changed."""
+        page.changed = True
         self._bytes -= page.size
         self._bytes += page.count()
 
@@ -145,10 +150,11 @@ class Book:
         elif page.touched > page.written and now - page.written > _WRITE_S:
             self._write(key, page, now)
 
-    def write(self, key: Key, now: float) -> None:
-        """Write a version down, whether it is time or not."""
-        if (page := self.pages.get(key)) is not None:
-            self._write(key, page, now)
+    def to_write(self, key: Key, now: float) -> Callable[[], None] | None:
+        """What writes a version down, whether it is time or not: to be called from any thread,
+        without the lock. None where nothing has changed."""
+        page = self.pages.get(key)
+        return self._to_write(key, page, now) if page is not None and page.changed else None
 
     def drop_old(self, now: float) -> None:
         """What is kept of versions that were last asked too long ago. Without its owner's lock: it
@@ -188,13 +194,17 @@ class Book:
         return False
 
     def _let_go(self, key: Key, page: Page, now: float) -> None:
-        self._write(key, page, now)
+        if page.changed:
+            self._write(key, page, now)
         del self.pages[key]
         self._bytes -= page.size
         self.drop_reference(key)
         self._full = False
 
     def _write(self, key: Key, page: Page, now: float) -> None:
+        self._to_write(key, page, now)()
+
+    def _to_write(self, key: Key, page: Page, now: float) -> Callable[[], None]:
         document = {
             "format": _FORMAT,
             "model": key[0],
@@ -203,10 +213,14 @@ class Book:
             "alarms": page.alarms.to_json(),
             "distances": [one.to_json() for one in page.distances.values()],
         }
-        page.written = now
-        # Held in memory it would be beyond the bound here; on a full disk the windows from before
-        # are better than none.
-        self._state.write(_name(key), document, hold=False)
+        page.written, page.changed = now, False
+
+        def write() -> None:
+            # Held in memory it would be beyond the bound here; on a full disk the windows from
+            # before are better than none.
+            page.changed |= not self._state.write(_name(key), document, hold=False)
+
+        return write
 
     def _read(self, key: Key) -> Page:
         page = Page(self._make())
@@ -236,6 +250,7 @@ def _take(page: Page, document: Any, key: Key) -> None:
     page.alarms.take(document.get("alarms"))
     kept = document.get("distances")
     page.compared(Distance.from_json(one) for one in (kept if isinstance(kept, list) else ()))
+    page.changed = False
 
 
 def _name(key: Key) -> str:

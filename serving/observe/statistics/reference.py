@@ -18,8 +18,8 @@ from serving.models.views import VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.columns import NO_FEATURES, Features
 from serving.statistics.baseline import read_baseline
-from serving.statistics.files import read, schema_in
-from serving.statistics.metadata import Form, FormatError, Kind, form_of, messages
+from serving.statistics.files import read_schema_in, schema_in
+from serving.statistics.metadata import Form, FormatError, form_of, messages
 from serving.validation.infer import infer
 
 # Of a file: what tells that it is another than before.
@@ -206,7 +206,7 @@ def _schema(path: Path, what: str, faults: dict[str, str]) -> Any:
     if schema_in([path.parent]) is None:
         return None
     try:
-        return read(path, Kind.SCHEMA)
+        return read_schema_in(path.parent)
     except FormatError as error:
         faults[what] = str(error)
         return None
