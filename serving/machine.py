@@ -57,9 +57,13 @@ def _limits_in(second: int) -> tuple[float | None, int | None]:
     return cpu_quota(), memory_limit()
 
 
+# As Python says it, and onnxruntime.
+_NO_THREAD = ("can't start new thread", "pthread_create failed")
+
+
 def is_thread_shortage(error: BaseException) -> bool:
     """Whether it says that the system refuses another thread, which may pass."""
-    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_THREAD)
 
 
 def thread_shortage_words() -> str:

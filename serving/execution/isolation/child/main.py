@@ -81,6 +81,8 @@ class Host:
             return self._load(message, fd)
         except (LoadError, ConfigError) as error:
             return {"refused": refusals.to_plain(error)}
+        except RuntimeError as error:
+            return {"refused": refusals.to_plain(refusals.short_of_threads(error))}
         finally:
             os.close(fd)
 
