@@ -7,6 +7,7 @@ Error words are those of ``serving.errors.ErrorCode``.
 """
 
 from collections.abc import Mapping, Sequence
+from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias, final
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "ROUTES",
     "Batch",
     "Call",
+    "Computing",
     "Constraint",
     "Figures",
     "Histograms",
@@ -78,6 +80,22 @@ CODES: Final[tuple[tuple[str, ...], ...]]
 
 def take_short_turns() -> None:
     """Let the calling thread, one that serves, get the CPU soon when it wakes (Linux 6.12)."""
+
+@final
+class Computing:
+    """A context. While any is open, the scheduler looks twice a millisecond who should have the
+    CPU, so that threads which answer get it soon beside what takes milliseconds of it (Linux;
+    a process without a ``Server`` has nobody to do it)."""
+
+    def __new__(cls) -> Self: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
 
 def note_run(seconds: float) -> bool:
     """The calling thread has run a model for ``seconds``. Where what it computes for a run is long,
@@ -386,6 +404,12 @@ class Queue:
     ) -> bool:
         """Batch in a queue made with ``max_rows`` 0; False where it batches already.
         Requests that are in line still run alone."""
+
+    def expect_runs(self, seconds: float) -> None:
+        """What a run is expected to take, until real ones have told: so long short ones wait for
+        their permit behind long ones, some times over.
+
+        Raises ValueError for a negative number, and for one that is no time."""
 
     def sample(self, rate: float) -> None:
         """Which share of the requests from now on, 0 to 1, goes to ``Server.samples``.

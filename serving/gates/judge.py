@@ -105,9 +105,11 @@ class Judge:
             child = self._spawn()
         except OSError as error:
             raise NotNowError("no process could be started for it") from error
+        from serving import _core
+
         found = _Found()
         try:
-            with called_off.waking(child.kill):
+            with _core.Computing(), called_off.waking(child.kill):
                 _Trial(child, case, found, self._settings, since, self._mono).run()
         except _UnfitError:
             pass

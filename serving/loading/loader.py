@@ -167,6 +167,8 @@ class Loader:
 
         Raises LoadError with the reason, LoadCancelledError when ``cancelled`` said so.
         """
+        from serving import _core
+
         since = time.monotonic()
         saved = mlflow_model.of_version(path, config, settings)
         config = saved.config
@@ -190,7 +192,11 @@ class Loader:
         )
         load.check()
         try:
-            with self._kept.gathering(), self._ledger.reserve(size) as reservation:
+            with (
+                _core.Computing(),
+                self._kept.gathering(),
+                self._ledger.reserve(size) as reservation,
+            ):
                 return self._tried_and_loaded(load, reservation)
         except BaseException:
             remove_dead(self._places)  # a child that ended in the middle of a load leaves a copy

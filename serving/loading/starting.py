@@ -54,6 +54,8 @@ def start(
     queue = make_queue(
         runner.signature, verdict, config, job.settings, stats, of, warmed.labels, job.declared
     )
+    if found.seconds:
+        queue.expect_runs(found.seconds[min(found.seconds)])
     warmed.enforced.begin(queue)
     served: AnyRunner = runner
     verdict_now, end_proof = (lambda: verdict), _nothing

@@ -108,6 +108,47 @@ def test_fault_106_a_run_that_goes_on_lends_its_permit(
             assert gateway.infer("other", OTHER).status == 200
 
 
+def test_fault_106_a_models_first_run_waits_as_its_warm_up_took(
+    start_gateway: Any, repository: Path
+) -> None:
+    lay(repository, "none")
+    gateway = start_gateway(repository, {**ONE_PERMIT, "threads.lend_permit_s": "60"})
+    with endless_beside(gateway):
+        soon = {**OTHER, "parameters": {"timeout": 10_000_000}}
+        assert gateway.infer("other", soon).status == 200
+
+
+def beats(gateway: Gateway) -> int:
+    """How often the thread that makes the scheduler look has slept."""
+    tasks = Path(f"/proc/{gateway.process.pid}/task").iterdir()
+    (beat,) = (one for one in tasks if (one / "comm").read_text() == "serving-beat\n")
+    status = dict(line.split(":\t") for line in (beat / "status").read_text().splitlines())
+    return int(status["voluntary_ctxt_switches"])
+
+
+@pytest.mark.parametrize("isolation", ["none", pytest.param("process", marks=pytest.mark.slow)])
+def test_fault_106_the_scheduler_looks_often_while_a_run_goes_on(
+    start_gateway: Any, repository: Path, isolation: str
+) -> None:
+    lay(repository, isolation)
+    gateway = start_gateway(repository, ONE_PERMIT)
+    with endless_beside(gateway):
+        before = beats(gateway)
+
+        def looks() -> bool:
+            assert gateway.infer("other", OTHER).status == 200
+            return beats(gateway) > before + 100
+
+        wait_until(looks, 20, "it looks often")
+
+    def rests() -> bool:
+        before = beats(gateway)
+        time.sleep(0.1)
+        return beats(gateway) == before
+
+    wait_until(rests, 20, "it rests")
+
+
 def test_fault_75_threads_lend_permit_s_of_0_lends_nothing(
     start_gateway: Any, repository: Path
 ) -> None:

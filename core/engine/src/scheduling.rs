@@ -1,7 +1,10 @@
 //! How soon a thread gets a CPU that others compute on.
 
+mod beat;
 mod long_runs;
 
+pub use beat::{Computing, computing, start_beat};
+pub use long_runs::LONG;
 use long_runs::LongRuns;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -52,12 +55,22 @@ pub fn give_way() {
 thread_local! {
     static SERVES: Cell<bool> = const { Cell::new(false) };
     static RUNS: RefCell<LongRuns> = RefCell::default();
+    static COMPUTES: RefCell<Option<Computing>> = const { RefCell::new(None) };
+}
+
+/// The calling thread runs a model and answers, until [`note_run`]. Where that is known to take long, those
+/// who answer get the CPU meanwhile: see [`computing`].
+pub fn begin_run() {
+    if RUNS.with_borrow(LongRuns::known) {
+        COMPUTES.set(Some(computing()));
+    }
 }
 
 /// The calling thread has run a model, which took `took`. Where what it computes for a run is long, time
 /// after time, it gives way from now on: then whoever reads the sockets does not wait for its turn to end.
 /// Whether it began to with this run.
 pub fn note_run(took: Duration) -> bool {
+    COMPUTES.set(None);
     RUNS.with_borrow_mut(|runs| {
         let found = runs.ended(took) && computed().is_some_and(|computed| runs.look(computed));
         #[cfg(target_os = "linux")]

@@ -11,6 +11,7 @@ mod numpy;
 mod observe;
 mod onnx;
 mod queue;
+mod scheduling;
 mod server;
 mod shadow;
 mod signature;
@@ -64,18 +65,6 @@ fn wait_for_first_requests(py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec
     Ok(py.detach(|| engine::queue::first_requests::FIRST_REQUESTS.wait(timeout)))
 }
 
-/// See [`engine::scheduling`].
-#[pyfunction]
-fn take_short_turns() {
-    engine::scheduling::take_short_turns();
-}
-
-/// See [`engine::scheduling`].
-#[pyfunction]
-fn note_run(seconds: f64) -> bool {
-    engine::scheduling::note_run(Duration::try_from_secs_f64(seconds).unwrap_or_default())
-}
-
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     engine::memory::set_give_back(give_memory_back);
@@ -86,8 +75,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     onnx::add(module)?;
     warmup::add(module)?;
     metadata::add(module)?;
-    module.add_function(wrap_pyfunction!(note_run, module)?)?;
-    module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
+    scheduling::add(module)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_left_calls, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_first_requests, module)?)?;

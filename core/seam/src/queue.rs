@@ -119,6 +119,11 @@ impl Queue {
         self.inner.batch_from_now_on(max_rows, preferred_rows, may_cut)
     }
 
+    fn expect_runs(&self, seconds: f64) -> PyResult<()> {
+        self.inner.expect_runs(Duration::try_from_secs_f64(seconds).map_err(value_error)?);
+        Ok(())
+    }
+
     fn sample(&self, rate: f64) -> PyResult<()> {
         self.inner.sample(crate::rate("rate", rate)?);
         Ok(())

@@ -27,6 +27,8 @@ use std::time::Instant;
 
 /// Of all features of a version together; the others are only counted.
 const TOLD_PER_SECOND: f64 = 1.0;
+/// So many times faster than a conversion a whole tensor of numbers is held against a range, or more.
+const QUICKER: usize = 16;
 /// Features with anomalies that later checks have no more, and that are counted still.
 const MOST_FORMER: usize = 1024;
 
@@ -34,7 +36,8 @@ const MOST_FORMER: usize = 1024;
 #[derive(Debug)]
 pub struct Checks {
     inputs: Vec<OfInput>,
-    names: HashSet<Arc<str>>,
+    /// Where each input that is asked anything of stands among these.
+    names: HashMap<Arc<str>, usize>,
     /// How many anomalies that refuse nothing are told in the log.
     told: RateLimit,
     former: Vec<Counted>,
@@ -72,19 +75,17 @@ impl Checks {
     /// round, or of a column that no row has.
     pub fn new(signature: &Signature, constraints: Vec<Constraint>) -> std::result::Result<Self, String> {
         let mut inputs: Vec<OfInput> = Vec::new();
-        let names = constraints.iter().map(|one| one.input.clone()).collect();
+        let mut names = HashMap::new();
         for constraint in constraints {
             let (place, spec) = signature
                 .input(&constraint.input)
                 .ok_or_else(|| format!("the model has no input '{}'", shown(&constraint.input)))?;
-            let feature = Feature::new(constraint, spec.datatype)?;
-            match inputs.iter_mut().find(|of| of.place == place) {
-                Some(of) => of.features.push(feature),
-                None => {
-                    let by_rows = matches!(spec.expected().first(), Some(-1 | 1));
-                    inputs.push(OfInput { place, datatype: spec.datatype, by_rows, features: vec![feature] });
-                }
+            let at = *names.entry(constraint.input.clone()).or_insert(inputs.len());
+            if at == inputs.len() {
+                let by_rows = matches!(spec.expected().first(), Some(-1 | 1));
+                inputs.push(OfInput { place, datatype: spec.datatype, by_rows, features: Vec::new() });
             }
+            inputs[at].features.push(Feature::new(constraint, spec.datatype)?);
         }
         let told = RateLimit::default();
         told.set(TOLD_PER_SECOND);
@@ -120,22 +121,26 @@ impl Checks {
         self.former.iter().chain(features.map(|one| &one.counted))
     }
 
-    /// Bytes that [`Checks::check`] walks over and preparing the request does not.
+    /// Bytes that [`Checks::check`] walks over and preparing the request does not; those that it is quick
+    /// with count for as many as a conversion would have taken as long for.
     pub fn cost(&self, request: &InferRequest) -> usize {
-        self.given(request).map(walked).fold(0, usize::saturating_add)
+        self.given(request).map(|(of, input)| of.cost(input)).fold(0, usize::saturating_add)
     }
 
     /// Bytes that it copies from shared memory, so that what is checked is what runs.
     pub fn copied(&self, request: &InferRequest) -> usize {
-        let found = self.given(request).map(|input| match &input.payload {
+        let found = self.given(request).map(|(_, input)| match &input.payload {
             Payload::Found(slice) => slice.len(),
             _ => 0,
         });
         found.fold(0, usize::saturating_add)
     }
 
-    fn given<'a>(&'a self, request: &'a InferRequest) -> impl Iterator<Item = &'a InputTensor> {
-        request.inputs.iter().filter(|input| self.names.contains(&*input.name))
+    fn given<'a>(
+        &'a self,
+        request: &'a InferRequest,
+    ) -> impl Iterator<Item = (&'a OfInput, &'a InputTensor)> {
+        request.inputs.iter().filter_map(|input| Some((&self.inputs[*self.names.get(&*input.name)?], input)))
     }
 
     /// Hold what was prepared against the constraints. What is in shared memory is read before it is looked
@@ -182,6 +187,13 @@ fn walked(input: &InputTensor) -> usize {
 }
 
 impl OfInput {
+    fn cost(&self, input: &InputTensor) -> usize {
+        let (bytes, features) = (walked(input), self.features.len());
+        let quick =
+            self.features.iter().all(Feature::is_quick) && !matches!(input.payload, Payload::Found(_));
+        if quick { (bytes / QUICKER).saturating_mul(features) } else { bytes }
+    }
+
     /// The first anomaly that refuses nothing.
     fn check(&self, prepared: &mut Prepared, stop: &Stop) -> Result<Option<Noted>> {
         let Some(tensor) = &mut prepared.inputs[self.place] else {
@@ -235,6 +247,11 @@ impl OfInput {
 }
 
 impl Feature {
+    /// Whether it goes over a whole tensor, many numbers at a time.
+    fn is_quick(&self) -> bool {
+        self.numbers.is_some() && self.constraint.column.is_none() && !self.constraint.whole
+    }
+
     fn new(constraint: Constraint, datatype: Datatype) -> std::result::Result<Self, String> {
         let name = shown(&constraint.feature);
         if constraint.column.is_some_and(|(column, width)| column >= width) {

@@ -5,6 +5,7 @@ use super::constraint::{Anomaly, Constraint, Expected, Kind, count_of_values};
 use super::number::Number;
 use crate::tensor::Datatype;
 use half::{bf16, f16};
+use multiversion::multiversion;
 
 /// So many are compared before anybody looks at the outcome.
 const TOGETHER: usize = 256;
@@ -112,7 +113,9 @@ impl<N: Number> Range<N> {
     }
 }
 
-/// Where the first number stands of which it does not hold.
+/// Where the first number stands of which it does not hold. Compiled for the vectors that most CPUs have,
+/// too, which the wheel's baseline does not ask for.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn first_without<N: Number>(all: &[N::Raw], holds: impl Fn(N) -> bool) -> Option<usize> {
     let mut before = 0;
     for some in all.chunks(TOGETHER) {

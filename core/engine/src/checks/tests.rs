@@ -130,6 +130,54 @@ fn the_first_value_is_named_wherever_it_stands() {
 }
 
 #[test]
+fn every_datatype_is_held_number_by_number_wherever_one_stands() {
+    let count = 2 * 256 + 77; // Whole vectors of any width, and a rest.
+    let (least, most) = (Some(Bound::Whole(3)), Some(Bound::Whole(90)));
+    for (inside, outside) in [(3.0, 2.0), (90.0, 91.0), (7.0, f64::NAN)] {
+        for (datatype, number) in encoded(inside) {
+            let Some((_, other)) = encoded(outside).into_iter().find(|(of, _)| *of == datatype) else {
+                continue;
+            };
+            let of = || Constraint { least, most, ..numbers() };
+            let refused = |of, data: &[u8]| refusal(datatype, 1, of, data.to_vec(), count);
+            let all = number.repeat(count as usize);
+            assert_eq!(refused(of(), &all), None, "{datatype}");
+            for at in (0..count as usize).step_by(7) {
+                let mut all = all.clone();
+                all[at * other.len()..][..other.len()].copy_from_slice(&other);
+                // NaN may be allowed, and is then no number out of range.
+                assert_eq!(refused(of(), &all).is_none(), outside.is_nan(), "{datatype} at {at}");
+                let words = refused(Constraint { nan: false, ..of() }, &all).unwrap();
+                assert!(words.ends_with(&format!("(element {at})")), "{datatype}: {words}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_range_over_a_whole_tensor_counts_for_little_and_all_else_for_what_it_walks() {
+    let input = |payload| InputTensor {
+        name: "x".into(),
+        datatype: "FP32".into(),
+        shape: Shape::from_slice(&[100_000]),
+        payload,
+    };
+    let raw = || input(Payload::Raw(vec![0; 400_000].into()));
+    let cost = |datatype, of: Vec<Constraint>, input| {
+        let checks = Checks::new(&signature(datatype, &[-1, 2]), of).unwrap();
+        checks.cost(&InferRequest { inputs: vec![input], ..InferRequest::default() })
+    };
+    let column = || Constraint { column: Some((0, 2)), ..numbers() };
+    assert_eq!(cost(Datatype::Fp32, vec![numbers()], raw()), 25_000);
+    assert_eq!(cost(Datatype::Fp32, vec![numbers(), numbers()], raw()), 50_000);
+    assert_eq!(cost(Datatype::Fp32, vec![column()], raw()), 400_000);
+    assert_eq!(cost(Datatype::Fp32, vec![Constraint { whole: true, ..numbers() }], raw()), 400_000);
+    assert_eq!(cost(Datatype::Bytes, vec![texts()], raw()), 400_000);
+    let other = InputTensor { name: "y".into(), ..raw() };
+    assert_eq!(cost(Datatype::Fp32, vec![numbers()], other), 0);
+}
+
+#[test]
 fn numbers_at_the_ends_of_64_bits_are_shown_exactly() {
     let of = Constraint { most: Some(Bound::Float(10.0)), ..numbers() };
     let words = refusal(Datatype::Uint64, 1, of, u64::MAX.to_le_bytes().to_vec(), 1).unwrap();

@@ -99,6 +99,7 @@ fn io_thread(
     inbox: mpsc::UnboundedReceiver<Handed>,
     accepting: Option<Accepting>,
 ) -> io::Result<IoThread> {
+    scheduling::start_beat()?;
     let (stop, stopped) = oneshot::channel();
     let io = Arc::new(Io { shared, mailbox: Mailbox::new() });
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -6,6 +6,7 @@ mod policy;
 
 use crate::admission::Client;
 use crate::error::{Error, ErrorCode, Result};
+use crate::scheduling::computing;
 use crate::stop::Stop;
 use parking_lot::Mutex;
 pub use policy::LARGE;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Helpers for each I/O thread, of which one is kept for small work.
 const HELPERS: usize = 3;
+/// Work of more bytes takes the better part of a millisecond: others have to get the CPU meanwhile.
+const LONG: usize = 256 << 10;
 /// Work that may wait, for each I/O thread; its bytes are bounded by the process's budget.
 const WAITING: usize = 1024;
 /// When to try again a line that is full.
@@ -96,8 +99,9 @@ impl Offload {
         let turn = self.turn(client, bytes, deadline).await?;
         let stop = Arc::new(Stop::at(deadline));
         let _leaving = Leaving(stop.clone());
+        let computing = (bytes > LONG).then(computing);
         let working = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _held = (turn, computing);
             stop.check()?;
             let done = work(&stop, &mut held)?;
             Ok((done, held))

@@ -207,6 +207,11 @@ impl<T> Book<T> {
         !matches!(place, Place::Own | Place::Spare)
     }
 
+    /// How many may run at once, but for those lent.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     pub fn held(&self) -> usize {
         self.holders.len()
     }

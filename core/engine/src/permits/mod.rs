@@ -4,6 +4,7 @@
 
 pub mod book;
 
+use crate::scheduling::{Computing, LONG, computing};
 use book::{Asker, Book};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
@@ -29,9 +30,21 @@ impl Share {
         self.usual.store(next.max(1), Ordering::Relaxed);
     }
 
+    /// What a run takes, until the first has ended. Without it a first run waits as long as a long one.
+    pub fn expect(&self, usual: Duration) {
+        let usual = u64::try_from(usual.as_nanos()).unwrap_or(u64::MAX).max(1);
+        // Real ones know better.
+        let _ = self.usual.compare_exchange(0, usual, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     fn usual(&self) -> Option<Duration> {
         let usual = self.usual.load(Ordering::Relaxed);
         (usual > 0).then(|| Duration::from_nanos(usual))
+    }
+
+    /// Whether a run may take so long that those who answer have to get the CPU meanwhile.
+    fn is_long(&self) -> bool {
+        self.usual().is_none_or(|usual| usual >= LONG)
     }
 }
 
@@ -79,11 +92,13 @@ impl Permits {
         let mut book = self.book.lock();
         let spent = book.account_of(share.spent.load(Ordering::Relaxed));
         share.spent.store(spent, Ordering::Relaxed);
-        let id = match book.take(spent, Instant::now()) {
-            Some(id) => id,
+        let (id, beside) = match book.take(spent, Instant::now()) {
+            Some(id) => (id, false),
             None => wait(book, Asker { spent, usual: share.usual() }),
         };
-        Permit { permits: self.clone(), share: share.clone(), id, since: Instant::now(), spare: false }
+        // It itself is long, or one that goes on beside it.
+        let long = beside || share.is_long();
+        Permit::new(self, share, id, Instant::now(), false, long)
     }
 
     /// The right to run what nobody waits for, where nobody else wants to run; it keeps nobody from it.
@@ -96,7 +111,7 @@ impl Permits {
             return None;
         }
         let id = book.take_spare(now)?;
-        Some(Permit { permits: self.clone(), share: share.clone(), id, since: now, spare: true })
+        Some(Permit::new(self, share, id, now, true, share.is_long()))
     }
 
     /// Those that are lent included: there may be more than may run at once.
@@ -127,8 +142,8 @@ impl Permits {
     }
 }
 
-/// Stand in line until a permit is free, or one is lent.
-fn wait(mut book: MutexGuard<'_, Book<Arc<Seat>>>, asker: Asker) -> u64 {
+/// Stand in line until a permit is free, or one is lent; and whether another run goes on beside it.
+fn wait(mut book: MutexGuard<'_, Book<Arc<Seat>>>, asker: Asker) -> (u64, bool) {
     let seat = Arc::new(Seat::default());
     let id = book.wait(asker, seat.clone());
     grant(&mut book);
@@ -141,7 +156,7 @@ fn wait(mut book: MutexGuard<'_, Book<Arc<Seat>>>, asker: Asker) -> u64 {
         }
         grant(&mut book);
     }
-    id
+    (id, book.held() > book.size())
 }
 
 /// Hand out what is free.
@@ -172,6 +187,21 @@ pub struct Permit {
     since: Instant,
     /// For what nobody waits for.
     spare: bool,
+    _computing: Option<Computing>,
+}
+
+impl Permit {
+    fn new(
+        permits: &Arc<Permits>,
+        share: &Arc<Share>,
+        id: u64,
+        since: Instant,
+        spare: bool,
+        long: bool,
+    ) -> Self {
+        let (permits, share) = (permits.clone(), share.clone());
+        Permit { permits, share, id, since, spare, _computing: long.then(computing) }
+    }
 }
 
 impl Drop for Permit {
@@ -188,6 +218,28 @@ mod tests {
 
     fn share() -> Arc<Share> {
         Arc::new(Share::default())
+    }
+
+    #[test]
+    fn a_first_run_waits_as_the_warm_up_foretold_and_real_ones_know_better() {
+        let share = share();
+        assert_eq!(share.usual(), None);
+        let ms = Duration::from_millis;
+        share.expect(ms(3));
+        assert_eq!(share.usual(), Some(ms(3)));
+        (0..100).for_each(|_| share.note(ms(1)));
+        share.expect(ms(50));
+        assert!(share.usual().unwrap() < ms(2));
+
+        // A long run has the only permit.
+        let permits = Permits::new(1);
+        let long = permits.acquire(&Arc::default());
+        let short = Arc::<Share>::default();
+        short.expect(Duration::from_micros(100));
+        let began = Instant::now();
+        drop(permits.acquire(&short));
+        assert!(began.elapsed() < book::LEND_AFTER / 2);
+        drop(long);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorCode};
 use crate::loans::{Loan, Weight};
 use crate::observe::batch::{BatchTrace, Ended};
 use crate::permits::Permit;
+use crate::scheduling::computing;
 use crate::stats::Run;
 use crate::tensor::{Datatype, Shape};
 use answers::Views;
@@ -30,6 +31,9 @@ pub struct OutputView<'a> {
     pub shape: Shape,
     pub data: &'a [u8],
 }
+
+/// To copy more bytes takes the better part of a millisecond: others have to get the CPU meanwhile.
+const LONG: usize = 4 << 20;
 
 #[derive(Debug)]
 pub struct Batch {
@@ -138,7 +142,9 @@ impl Batch {
         if !std::mem::replace(&mut self.running, true) {
             self.queue.stats().executing.fetch_add(1, Ordering::Relaxed);
         }
+        let long = (self.weight().bytes > LONG).then(computing);
         let gathered = self.inputs();
+        drop(long);
         self.gathered_at = Instant::now();
         gathered
     }
@@ -150,11 +156,13 @@ impl Batch {
     /// run for one request alone may have any rows.
     pub fn complete(&mut self, views: &[OutputView<'_>]) -> Result<(), Error> {
         self.check(views)?;
+        let bytes: usize = views.iter().map(|view| view.data.len()).sum();
         let views = &Views::new(views);
         if self.is_of_copies() {
             self.complete_copies(views);
             return Ok(());
         }
+        let _long = (bytes > LONG).then(computing);
         let computed = Instant::now();
         let compute = computed.saturating_duration_since(self.gathered_at);
         self.note_run(computed);

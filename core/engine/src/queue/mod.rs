@@ -37,7 +37,7 @@ use mailbox::Wakes;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub struct Queue {
@@ -161,6 +161,11 @@ impl Queue {
 
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
+    }
+
+    /// What a run takes, as its warm-up showed, until real ones tell.
+    pub fn expect_runs(&self, of: Duration) {
+        self.share.expect(of);
     }
 
     /// Which share of the requests, 0 to 1, is drawn for the request log and its like.

@@ -25,6 +25,14 @@ thread_local! {
     static TAKEN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
+/// The calling thread goes off with a batch.
+fn took(at: Instant) {
+    TAKEN.set(Some(at));
+    if scheduling::serves() {
+        scheduling::begin_run();
+    }
+}
+
 impl Queue {
     /// On an I/O thread the wake-up waits until the thread has done what it can do
     /// now, so that one serves all that arrived; elsewhere it goes out at once.
@@ -61,7 +69,7 @@ impl Queue {
             if self.wait_for_work()? == Work::Copies {
                 let started = Instant::now();
                 if let Some(batch) = self.copies_batch(started) {
-                    TAKEN.set(Some(started));
+                    took(started);
                     return Some(batch);
                 }
                 continue;
@@ -99,7 +107,7 @@ impl Queue {
             };
             self.count_dropped(&cut.dropped);
             if !cut.members.is_empty() {
-                TAKEN.set(Some(started));
+                took(started);
                 return Some(Batch::new(self.clone(), cut.members, permit, started).borrowing(loan));
             }
         }

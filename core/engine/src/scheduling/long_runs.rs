@@ -22,6 +22,11 @@ pub struct LongRuns {
 }
 
 impl LongRuns {
+    /// Whether its runs are known as long.
+    pub fn known(&self) -> bool {
+        self.known
+    }
+
     /// A run has ended that took `took`, whoever had the CPU. Whether it is worth a look at what the
     /// thread itself has computed, which costs a system call.
     pub fn ended(&mut self, took: Duration) -> bool {

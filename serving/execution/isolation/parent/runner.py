@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from serving._core import Computing
 from serving.errors import ConfigError, LoadError, Retry
 from serving.execution.isolation import refusals
 from serving.execution.isolation.channel import Channel, NonsenseError
@@ -136,7 +137,9 @@ class Hosted:
         """
         channel = self._take()
         try:
-            outputs = channel.run(names, feeds, requests, packed)
+            # What computes in a child takes the CPU from those who answer, too.
+            with Computing():
+                outputs = channel.run(names, feeds, requests, packed)
         except TimeoutError:
             raise self._over_limit(channel) from None
         except NonsenseError as error:
