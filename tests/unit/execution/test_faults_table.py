@@ -291,7 +291,7 @@ def test_an_unknown_load_error_keeps_its_original_for_the_log_only():
     )
 
 
-def test_fault_15_a_thread_that_could_not_be_had_may_be_there_another_time() -> None:
+def test_fault_115_a_thread_that_could_not_be_had_may_be_there_another_time() -> None:
     # As a control group without a free place had it; where the pool has more threads than one
     # onnxruntime may also wait for ever, so that this is not made anew here.
     error = RuntimeError(

@@ -75,7 +75,12 @@ class Host:
         """``load`` (with a snapshot of the files, empty or full) or ``channel`` (its socket)."""
         (fd,) = fds
         if message["do"] == "channel":
-            threading.Thread(target=self._serve, args=(fd,), name="run", daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(fd,), name="run", daemon=True)
+            try:
+                thread.start()
+            except BaseException:  # there is none for it
+                os.close(fd)
+                raise
             return {}
         try:
             return self._load(message, fd)

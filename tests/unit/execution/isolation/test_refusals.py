@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from functools import partial
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_what_the_system_refused_may_pass_and_what_is_missing_comes_as_a_change(
 
 @pytest.mark.parametrize("what", ["a trial", "a version's own"])
 @pytest.mark.parametrize("words", ["can't start new thread", "something else"])
-def test_fault_15_a_child_without_a_thread_for_a_version_refuses_it_for_now(
+def test_fault_115_a_child_without_a_thread_for_a_version_refuses_it_for_now(
     monkeypatch: pytest.MonkeyPatch, what: str, words: str
 ) -> None:
     def none(settings: Settings) -> None:
@@ -93,3 +94,17 @@ def test_fault_15_a_child_without_a_thread_for_a_version_refuses_it_for_now(
     assert isinstance(found, LoadError)
     assert found.reason == "no thread could be started for it"
     assert found.retry is Retry.LATER
+
+
+def test_fault_115_a_child_without_a_thread_for_a_run_keeps_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    host, fd = main.Host(), os.dup(0)
+    monkeypatch.setattr(threading.Thread, "start", none)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        host.handle({"do": "channel"}, [fd])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
