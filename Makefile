@@ -24,6 +24,8 @@ ALL ?= $(CI)
 LONG := browser or kserve or mlflow or tfs or slow
 BESIDE := $(if $(ALL),not alone,not (alone or $(LONG)))
 SERIAL := $(if $(ALL),alone,alone and not ($(LONG)))
+# The files to look for those in: collecting all takes as long as running them.
+ALONE = $(if $(PYTEST_ARGS),,$(shell grep -rlw --include='test_*.py' 'pytest\.mark\.alone' tests))
 # Tests run side by side, a file in one process: most of them wait more than they compute.
 WORKERS ?= 3
 
@@ -100,7 +102,7 @@ test-python: $(STAMPS)/dev $(CORE)
 	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow, tfs (clients and servers in environments of their own), browser and slow; with them: make test ALL=1")
 	@$(BIN)/python -m pytest -p tests.entered -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
 		-m '$(BESIDE)' $(PYTEST_ARGS) || $(call again,$$?,$(BESIDE))
-	@$(BIN)/python -m pytest -m '$(SERIAL)' $(PYTEST_ARGS) || $(call again,$$?,$(SERIAL))
+	@$(BIN)/python -m pytest -m '$(SERIAL)' $(PYTEST_ARGS) $(ALONE) || $(call again,$$?,$(SERIAL))
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms
 	@echo '== core: format and lints'

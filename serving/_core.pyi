@@ -416,6 +416,10 @@ class Queue:
 
         Raises ValueError for any other rate."""
 
+    def show_only(self, shown: Sequence[str] | None) -> None:
+        """From now on values of these tensors alone may be logged, None: of all. What a client is
+        told of another tensor's value goes into events, traces and samples without it."""
+
     def sample_for_statistics(self, per_second: float) -> None:
         """Of how many requests a second, at most, a sample is taken for statistics: what was saved
         up for a second at once, then evenly; 0 none, infinity all. Those that ``Server.observe``
@@ -532,7 +536,8 @@ class Batch:
 
     def fail(self, word: str, message: str, detail: str = "", *, harmful: bool = False) -> None:
         """Answer every member with an error; ``detail`` goes to the log only. ``harmful``: clients
-        are told not to send the same again."""
+        are told not to send the same again. ``message`` quotes no value of a tensor; ``detail``
+        may, and is in no log of a version that redacts any."""
 
 @final
 class PackedTexts:

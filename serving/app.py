@@ -6,7 +6,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,54 +22,30 @@ from serving.delivery.controller import Rollouts
 from serving.events import log
 from serving.execution.isolation.parent.starting import use_template
 from serving.execution.runtime import start_global_pool
-from serving.gates.judge import Judge
-from serving.gates.replay import Replay
-from serving.gates.verdicts import Verdicts
-from serving.loading.loader import Loader
 from serving.loading.trial.trial import MODULE as TRIAL
-from serving.model_config.gates_form import read_gates_file
 from serving.models.actual.table import publish_to
-from serving.models.manager import Manager
-from serving.models.verdicts import Bench
+from serving.models.opening import open_models, open_watcher
 from serving.models.views import ModelView, ready_origins
 from serving.observe import operations as observed
-from serving.observe import request_anomalies, sampling, shadows
+from serving.observe import redaction, request_anomalies, sampling, shadows
 from serving.observe.figures import Counters, Key, counters_of
-from serving.observe.gates import add_gates
-from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
-from serving.observe.opening import open_samples
-from serving.observe.process_metrics import add_process_metrics
-from serving.observe.prometheus import Exposition
+from serving.observe.opening import open_exposition, open_samples
 from serving.observe.request_log.forms import Form, form_of
-from serving.observe.rollouts import add_rollouts
 from serving.observe.samples import Samples
 from serving.observe.statistics import gauges as statistics_gauges
 from serving.observe.statistics import operations as statistics_operations
 from serving.observe.statistics.opening import open_statistics
-from serving.observe.tracing.control import TraceControl
 from serving.observe.tracing.exporter import TraceExport, TraceStatus
 from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
-from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
-from serving.observe.write_back import add_write_back
 from serving.operations import Operation
 from serving.parts import Part, Parts
-from serving.protocols.call_context import CallContext
-from serving.protocols.calls import CallPool
-from serving.protocols.entrance import Ports
-from serving.protocols.log_settings import LogSettings
-from serving.protocols.openapi import Documents
-from serving.protocols.pages import pages
-from serving.protocols.reload_config import ReloadConfig
-from serving.protocols.repository import RepositoryControl
-from serving.protocols.shared_memory import SharedMemory
-from serving.protocols.trace_settings import TraceSettings
+from serving.protocols.opening import open_calls, open_lists
 from serving.registry.opening import open_model_list, places_of
 from serving.registry.remote_sources import RemoteSources
 from serving.registry.snapshot import Origin
-from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
 from serving.state_dir import StateDir
@@ -137,23 +113,10 @@ class Gateway:
         shadows.configure(self.server.shadows, settings)
         self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
-        self._loader = Loader(settings, state.shared)
-        # What gates ask by model, where a file says so; and requests for new versions to run.
-        file = settings.gates.file
-        self._gates = read_gates_file(file) if file is not None else {}
-        self._replay = Replay(settings.gates.replay_requests, settings.gates.replay_bytes)
-        self._verdicts = Verdicts(state.own)
-        self.manager = Manager(
-            settings,
-            roots,
-            publish_to(self.server),
-            self._loader,
-            state=state.own,
-            listed=self._lists,
-            bench=Bench(settings, Judge(settings), self._verdicts, self._replay, self._loader.lend),
-            gates=self._gates,
-            elsewhere=self._remote.sources,
-        )
+        publish = redaction.before(publish_to(self.server), settings.request_log.redact)
+        elsewhere = self._remote.sources
+        self._managed = open_models(settings, roots, publish, state, self._lists, elsewhere)
+        self.manager = self._managed.manager
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
         self.manager.on_change(lambda changes: self._remote.note(ready_origins(changes)))
         core = self.server
@@ -173,24 +136,17 @@ class Gateway:
             self.http_address,
             has_statistics=self.statistics is not None,
         )
-        self.admin = self._admin_on(listener, origins or {}, gates.admin)
-        control = RepositoryControl(self.manager, gates.doors, settings)
-        shared = settings.shared_memory.enabled
-        context = CallContext(
-            self.manager,
-            settings.name,
-            control,
-            self._told_ports(),
-            TraceSettings(TraceControl(self.server, settings), gates.doors),
-            LogSettings(LEVELS_WRITTEN, gates.doors),
-            self._reloading(roots),
-            SharedMemory(self.server, gates.doors) if shared else SharedMemory(),
-            settings.limits.max_message_bytes,
-            self._described(),
+        self.exposition = open_exposition(
+            *(settings, self.server, self._managed, self.rollouts, self.write_back),
+            *(self.tracker, self.statistics, lambda: self._ready),
         )
-        self._calls = CallPool(self.server, context, settings.threads.calls)
+        self.admin = self._admin_on(listener, origins or {}, gates.admin)
+        lists = open_lists(self._lists, self.manager, roots, self._scrape)
+        self._calls = open_calls(
+            settings, self.server, self.manager, gates.doors, self.admin_address[1], lists
+        )
         self._events = EventLog(self.server, self._console.note)
-        self._watcher = self._watching(roots)
+        self._watcher = open_watcher(settings, roots, self._managed)
         self._takeover = self._taking_over(places)
         self._samples = self._sampling(log_form)
         self._traces = self._tracing(trace_target)
@@ -214,7 +170,7 @@ class Gateway:
             Part.of("events", self._events),
             Part.of("calls", self._calls),
             Part.of("data ports", self.server),
-            Part("trials", self._loader.close),
+            Part("trials", self._managed.loader.close),
             Part.of("remote sources", self._remote),
             Part.of("write back", self.write_back),
             Part.of("models", self.manager),
@@ -223,22 +179,10 @@ class Gateway:
             Part.of("tracking", self.tracker),
         )
 
-    def _described(self) -> Documents | None:
-        if not self.settings.http.pages:
-            return None
-        self.server.set_pages(pages())
-        return Documents()
-
-    def _told_ports(self) -> Ports:
-        """The core sends those on who come to the wrong one."""
-        ports = Ports(self.http_address[1], self.grpc_address[1], self.admin_address[1])
-        self.server.set_admin_port(ports.admin)
-        return ports
-
     def _sampling(self, form: Form | None) -> Samples | None:
         samples = open_samples(
             *(self.settings, self.server, self.exposition, form),
-            *(self._replay, self._gates, self.statistics),
+            *(self._managed.replay, self._managed.gates, self.statistics),
         )
         if samples is not None:
             self.manager.on_change(samples.watch)
@@ -256,26 +200,8 @@ class Gateway:
     def _counted(self) -> dict[Key, Counters]:
         return counters_of(self.server.figures())
 
-    def _watching(self, roots: Sequence[Path]) -> Watcher | None:
-        registry = self.settings.registry
-        if not (registry.watch and roots):
-            return None
-        manager, follow = self.manager, registry.follow_symlinks
-        return Watcher(roots, self._hurry, manager.reports, follow_symlinks=follow)
-
-    def _reloading(self, roots: Sequence[Path]) -> ReloadConfig | None:
-        """Base paths of lists that calls bring lie below what the server was started with."""
-        if self._lists is None:
-            return None
-        named = [Path(entry.base_path) for entry in self._lists.current.entries.values()]
-        return ReloadConfig(self.manager, self._lists, [*roots, *named], self._scrape)
-
     def _scrape(self) -> bytes:
         return self.exposition.render(self.server.metrics(), self.models())
-
-    def _hurry(self, touched: Collection[str] | None) -> None:
-        self._loader.expect()
-        self.manager.hurry(touched)
 
     def _taking_over(self, roots: Sequence[Path | str]) -> StateTakeover | None:
         if not self._state.is_held:
@@ -283,8 +209,7 @@ class Gateway:
         return StateTakeover(self._state.shared, roots, self._take_state)
 
     def _take_state(self, state: StateDir) -> None:
-        self._verdicts.take_over(state)
-        self.manager.take_state(state, then=self._go_on_in)
+        self._managed.take_state(state, then=self._go_on_in)
 
     def _go_on_in(self, state: StateDir) -> None:
         """Another gateway's state, once its routes have been taken over. Waits for nothing."""
@@ -293,17 +218,6 @@ class Gateway:
             self.write_back.take_state(state)
 
     def _admin_on(self, listener: socket.socket, origins: Mapping[str, str], gate: Gate) -> Admin:
-        exposition = self.exposition = Exposition()
-        add_process_metrics(
-            exposition, self.settings, self.server, self.manager, self._loader, lambda: self._ready
-        )
-        add_tracking(exposition, self.tracker)
-        add_rollouts(exposition, self.rollouts)
-        add_gates(exposition, self.manager.gates)
-        add_write_back(exposition, self.write_back)
-        request_anomalies.add_request_anomalies(exposition, self.models)
-        if self.statistics is not None:
-            statistics_gauges.add_metrics(exposition, self.statistics)
         pages = self._console.pages
         files = pages.routes() if pages is not None else ()
         return Admin(self.settings, self._operations(origins), gate, listener, files)

@@ -101,19 +101,31 @@ class StateDir:
         """Replace the document (anything JSON can carry); whether it will outlive the process.
 
         What is too large is refused like a disk that is full. What is refused is held in memory,
-        unless ``hold`` is False: then what was written before is as it was.
+        unless ``hold`` is False: then what was written before is as it was, and others write
+        meanwhile; two that write one such document at once don't know whose is the last.
         """
+        if not hold:
+            return self._write_through(name, document)
         with self._lock:
             try:
                 self._put(name, document)
             except OSError as error:
-                if hold:
-                    self._unwritten[name] = document
-                    self._may_heal[name] = not isinstance(error, _TooLargeError)
+                self._unwritten[name] = document
+                self._may_heal[name] = not isinstance(error, _TooLargeError)
                 self._say(error)
                 return False
             self._catch_up()
             return True
+
+    def _write_through(self, name: str, document: Any) -> bool:
+        try:
+            self._put(name, document)
+        except OSError as error:
+            self._say(error)
+            return False
+        with self._lock:
+            self._catch_up()
+        return True
 
     def _put(self, name: str, document: Any) -> None:
         if self.path is None or self._root is None:

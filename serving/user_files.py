@@ -29,6 +29,13 @@ class TooLargeError(OSError):
         self.size = size
 
 
+class LinkOutError(OSError):
+    """It is a link that leaves its folder, or lies behind one."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EPERM, "a link that leaves its folder")
+
+
 def open_file(path: str | Path, most: int | None = None, *, follow: bool = True) -> BufferedReader:
     """The regular file at ``path``, opened for reading. ``most``: bytes that it may have.
     ``follow``: also where the last part of the path is a link.
@@ -60,6 +67,20 @@ def read_file(path: str | Path, most: int, *, follow: bool = True) -> bytes:
     if len(content) > most:
         raise TooLargeError(len(content), most)
     return content
+
+
+def read_inside(folder: Path, name: str | Path, most: int) -> bytes:
+    """As ``read_file``, the file ``name`` of ``folder``, which has no more than its own to tell:
+    links are followed as long as they stay in the folder, as those of Kubernetes' ConfigMaps do.
+    The folder itself may be a link.
+
+    Raises as ``read_file`` does, and LinkOutError.
+    """
+    found, whole = (Path(os.path.realpath(one, strict=True)) for one in (folder / name, folder))
+    if not found.is_relative_to(whole):
+        raise LinkOutError
+    # What was looked at is what is opened.
+    return read_file(found, most, follow=False)
 
 
 def _check(facts: os.stat_result, most: int | None) -> None:

@@ -17,7 +17,7 @@ from serving.control import rollout_schemas as forms
 from serving.control.api import client_of, outcome_of
 from serving.control.naming import Models, known, name_of
 from serving.control.status import failure
-from serving.delivery.controller import Given
+from serving.delivery.book import Given
 from serving.delivery.requested import Start, Verb
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import SUPERSEDED

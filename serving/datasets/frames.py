@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving.datasets.arrow_values import listed
+from serving.datasets.parquet_bounds import check_foot, check_pages
 from serving.datasets.pieces import (
     PIECE_BYTES,
     STRICT,
@@ -109,8 +110,10 @@ def pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
     from pyarrow import parquet
 
     try:
+        check_foot(file)
         metadata = parquet.read_metadata(file)
         check_columns(list(metadata.schema.to_arrow_schema().names))
+        check_pages(file, metadata)
         done, step = 0, _rows(metadata, reading.rows)
         for batch in _batches(file, metadata, step):
             done += batch.num_rows

@@ -1,12 +1,13 @@
-"""What is known of a rollout only as long as the process runs."""
+"""What is known of rollouts only as long as the process runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from serving import _core
 from serving.delivery import facts
-from serving.delivery.measures import Key, since
+from serving.delivery.measures import Key, answers_of, since
 from serving.models.commands.command import Ticket
 from serving.models.views import ModelView
 from serving.rollout.canary import Rollout
@@ -49,3 +50,49 @@ class Carried:
 
 def keys_of(rollouts: Sequence[Rollout]) -> list[Key]:
     return [(one.model, version) for one in rollouts for version in (one.base, one.candidate)]
+
+
+class Windows:
+    """Those that are open, by model. ``figures``: of the versions that are named; ``mono``:
+    monotonic seconds. For who holds the lock of the rollouts."""
+
+    def __init__(
+        self, figures: Callable[[list[Key]], _core.Figures], mono: Callable[[], float]
+    ) -> None:
+        self._figures, self._mono = figures, mono
+        self._carried: dict[str, Carried] = {}
+
+    def now(self, judged: Sequence[Rollout]) -> Mapping[Key, Answers]:
+        """What the versions of these have answered until now."""
+        return answers_of(self._figures(keys_of(judged))) if judged else {}
+
+    def of(self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]) -> Carried:
+        """The one that goes on; where there is none it begins."""
+        return self._carried.get(rollout.model) or self.open(rollout, view, now)
+
+    def open(self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]) -> Carried:
+        """A window begins; the figures of ``now`` are none of its."""
+        before = self._carried.get(rollout.model)
+        deaths = facts.deaths_of(view, rollout.candidate)
+        keys = keys_of([rollout])
+        # ``now`` has those of rollouts that were judged already.
+        fresh = now if all(key in now for key in keys) else self.now([rollout])
+        own = {key: fresh[key] for key in keys if key in fresh}
+        carried = Carried(self._mono(), own, deaths)
+        if before is not None:
+            carried.tickets, carried.settled = before.tickets, before.settled
+        self._carried[rollout.model] = carried
+        return carried
+
+    def await_route(
+        self, rollout: Rollout, view: ModelView | None, tickets: tuple[Ticket, ...]
+    ) -> None:
+        """The route was commanded to be another. ``view`` None: the model is not there."""
+        carried = self._carried.get(rollout.model)
+        if carried is None and view is not None:
+            carried = self.open(rollout, view, {})
+        if carried is not None:
+            carried.tickets, carried.settled = tickets, False
+
+    def close(self, model: str) -> None:
+        self._carried.pop(model, None)

@@ -134,19 +134,35 @@ class Times:
     cpu: float
 
 
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Seconds since some moment, and of CPU time of this process."""
+
+    wall: Callable[[], float] = time.perf_counter
+    cpu: Callable[[], float] = time.process_time
+
+    def time(self, run: Callable[[Feeds], object], feeds: Feeds) -> Times:
+        """What one run takes."""
+        wall, cpu = self.wall(), self.cpu()
+        run(feeds)
+        return Times(self.wall() - wall, self.cpu() - cpu)
+
+
 def timed(
     base: Callable[[Feeds], object],
     found: Callable[[Feeds], object],
     requests: Sequence[Feeds],
     factor: float,
+    clocks: Clocks | None = None,
 ) -> Check:
     """By turns, so that whatever else the machine does meets both. Over the factor is who is so
     each time, by the clock or in CPU time: of these two the second knows nothing of who else
-    wants the CPUs."""
-    end = time.monotonic() + _MOST_S
+    wants the CPUs. ``clocks`` are for tests: else the machine's."""
+    clocks = clocks or Clocks()
+    end = clocks.wall() + _MOST_S
     over = [True, True]
     for _ in range(TRIES):
-        of_base, of_found = _measured(base, found, requests, end)
+        of_base, of_found = _measured(base, found, requests, end, clocks)
         over[0] &= of_found.wall > factor * max(of_base.wall, _LEAST_S)
         over[1] &= of_found.cpu > factor * max(of_base.cpu, _LEAST_S)
         if not any(over):
@@ -164,6 +180,7 @@ def _measured(
     found: Callable[[Feeds], object],
     requests: Sequence[Feeds],
     end: float,
+    clocks: Clocks,
 ) -> tuple[Times, Times]:
     runs: tuple[list[Times], list[Times]] = ([], [])
     rounds = max(1, -(-RUNS // len(requests)))
@@ -171,16 +188,10 @@ def _measured(
         for feeds in requests:
             order = ((0, base), (1, found))
             for place, run in order if at % 2 == 0 else order[::-1]:
-                runs[place].append(_once(run, feeds))
-        if time.monotonic() > end:
+                runs[place].append(clocks.time(run, feeds))
+        if clocks.wall() > end:
             break
     return _p99(runs[0]), _p99(runs[1])
-
-
-def _once(run: Callable[[Feeds], object], feeds: Feeds) -> Times:
-    wall, cpu = time.perf_counter(), time.process_time()
-    run(feeds)
-    return Times(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def _p99(times: Sequence[Times]) -> Times:

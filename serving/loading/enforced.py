@@ -148,12 +148,12 @@ def _asked(terms: Terms, path: Path | None) -> _Asked:
         asked = terms.given.mode is not None or bool(terms.given.features)
         return _Asked(notes=(f"requests are not checked: there is no {SCHEMA}",) if asked else ())
     # Messages take a while to be made, and most versions have no schema.
-    from serving.statistics.files import read
-    from serving.statistics.metadata import FormatError, Kind
+    from serving.statistics.files import read_schema_in
+    from serving.statistics.metadata import FormatError
     from serving.validation.constraints import compiled
 
     try:
-        schema = read(path, Kind.SCHEMA)
+        schema = read_schema_in(path.parent)
     except FormatError as error:
         return _Asked(wrong=f"{SCHEMA}: {error}")
     signature, given = terms.signature, terms.given

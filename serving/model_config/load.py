@@ -11,7 +11,7 @@ from serving.events import log
 from serving.model_config.labels import with_digests
 from serving.model_config.pbtxt import read_pbtxt
 from serving.model_config.schema import ModelConfig
-from serving.model_config.text_file import read_text
+from serving.model_config.text_file import read_text_inside
 from serving.model_config.yaml_form import read_yaml
 
 MAX_BYTES = 1024 * 1024
@@ -34,7 +34,7 @@ def load_model_config(model_dir: Path) -> ModelConfig:
         return ModelConfig()
     if len(present) > 1:
         raise ConfigError(f"both {present[0]} and {present[1]} are present; keep one of them")
-    text = read_text(model_dir / present[0], MAX_BYTES)
+    text = read_text_inside(model_dir, present[0], MAX_BYTES)
     config = with_digests(_READERS[present[0]](text, model_dir.name), model_dir)
     for alias in config.route.aliases:
         _check_alias(alias, present[0])

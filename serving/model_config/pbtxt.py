@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from google.protobuf import text_format
-
+from serving import text_form
 from serving.errors import ConfigError
 from serving.model_config import triton_read, triton_rules
 from serving.model_config.schema import ModelConfig
@@ -17,7 +16,6 @@ FILE = "config.pbtxt"
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named "?(\w+)"?')
-_POSITION = re.compile(r"^\d+:\d+ : ")
 
 
 def read_pbtxt(text: str, name: str) -> ModelConfig:
@@ -34,22 +32,19 @@ def parse(text: str) -> Any:
     """The ``ModelConfig`` message as written. Raises ConfigError with line and nearest key."""
     message = messages.ModelConfig()
     try:
-        text_format.Parse(text, message, descriptor_pool=messages.pool)
-    except text_format.ParseError as error:
+        text_form.parse(text, message, messages.pool)
+    except text_form.TextFormError as error:
         raise ConfigError(_explain(error)) from None
-    except RecursionError:
-        raise ConfigError(f"{FILE}: nested too deeply") from None
     return message
 
 
-def _explain(error: text_format.ParseError) -> str:
-    words = _POSITION.sub("", str(error)).strip()
+def _explain(error: text_form.TextFormError) -> str:
+    words = error.words
     if found := _UNKNOWN_FIELD.search(words):
         words = _unknown_field(*found.groups())
     elif found := _UNKNOWN_VALUE.search(words):
         words = _unknown_value(*found.groups())
-    line = error.GetLine()
-    return f"{FILE} line {line}: {words}" if line else f"{FILE}: {words}"
+    return f"{FILE} line {error.line}: {words}" if error.line else f"{FILE}: {words}"
 
 
 def _unknown_field(kind: str, field: str) -> str:

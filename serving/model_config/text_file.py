@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from serving.errors import ConfigError
-from serving.user_files import NotRegularError, TooLargeError, read_file
+from serving.user_files import (
+    LinkOutError,
+    NotRegularError,
+    TooLargeError,
+    read_file,
+    read_inside,
+)
 
 
 def read_text(path: Path, most: int) -> str:
@@ -13,7 +20,17 @@ def read_text(path: Path, most: int) -> str:
 
     Raises ConfigError, in words for the operator that name the file and no path.
     """
-    content = _read(path, most)
+    return _text(path, most, lambda: read_file(path, most))
+
+
+def read_text_inside(folder: Path, name: str, most: int) -> str:
+    """As ``read_text``, of a file in a model's folder: what a link leads to elsewhere is neither
+    read nor told."""
+    return _text(folder / name, most, lambda: read_inside(folder, name, most))
+
+
+def _text(path: Path, most: int, read: Callable[[], bytes]) -> str:
+    content = _content(path, most, read)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -21,9 +38,11 @@ def read_text(path: Path, most: int) -> str:
         raise ConfigError(f"{path.name} line {line}: not valid UTF-8") from None
 
 
-def _read(path: Path, most: int) -> bytes:
+def _content(path: Path, most: int, read: Callable[[], bytes]) -> bytes:
     try:
-        return read_file(path, most)
+        return read()
+    except LinkOutError:
+        raise ConfigError(f"{path.name} is a link that leaves the model's folder") from None
     except NotRegularError:
         raise ConfigError(f"{path.name} is not a regular file") from None
     except TooLargeError:

@@ -324,7 +324,9 @@ STATISTICS_DROPPED = Family(
     "Sampled requests that no statistics were made of, by reason: queue, memory, error.",
 )
 STATISTICS_MEMORY = Family(
-    "serving_statistics_memory_bytes", "gauge", "Memory of all windows of statistics."
+    "serving_statistics_memory_bytes",
+    "gauge",
+    "Memory of all windows of statistics, and of what they are held against.",
 )
 REQUEST_ANOMALIES = Family(
     "serving_request_anomalies_total",

@@ -1,20 +1,31 @@
-"""Who takes samples of requests, as the settings have it."""
+"""Who takes samples of requests, and whose figures are told, as the settings have it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from serving.delivery.controller import Rollouts
 from serving.gates.replay import Replay
 from serving.model_config.gates import GatesConfig
+from serving.models.opening import Managed
+from serving.observe.gates import add_gates
+from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.replayed import ReplayTaker
 from serving.observe.replayed import add_metrics as add_replay
+from serving.observe.request_anomalies import add_request_anomalies
 from serving.observe.request_log.forms import Form
 from serving.observe.request_log.writer import RequestLog, add_metrics
+from serving.observe.rollouts import add_rollouts
 from serving.observe.samples import Samples, Subscriber
+from serving.observe.statistics import gauges as statistics_gauges
 from serving.observe.statistics.taker import Statistics
+from serving.observe.tracking.gauges import add_tracking
+from serving.observe.tracking.tracker import Tracker
+from serving.observe.write_back import add_write_back
 from serving.settings import Settings
+from serving.write_back.writer import WriteBack
 
 if TYPE_CHECKING:
     from serving import _core
@@ -45,3 +56,27 @@ def open_samples(
     samples = Samples(server, takers, paced=statistics, at_once=form is not None)
     replayed.on_full = samples.renew
     return samples
+
+
+def open_exposition(
+    settings: Settings,
+    server: _core.Server,
+    managed: Managed,
+    rollouts: Rollouts,
+    write_back: WriteBack | None,
+    tracker: Tracker,
+    statistics: Statistics | None,
+    is_ready: Callable[[], bool],
+) -> Exposition:
+    """The figures that are told beside the core's; those of samples and traces are added with
+    what takes them. Before the manager starts."""
+    exposition, manager = Exposition(), managed.manager
+    add_process_metrics(exposition, settings, server, manager, managed.loader, is_ready)
+    add_tracking(exposition, tracker)
+    add_rollouts(exposition, rollouts)
+    add_gates(exposition, manager.gates)
+    add_write_back(exposition, write_back)
+    add_request_anomalies(exposition, manager.views)
+    if statistics is not None:
+        statistics_gauges.add_metrics(exposition, statistics)
+    return exposition

@@ -10,7 +10,7 @@ from typing import Any
 
 from serving import _core
 from serving.models.views import ModelView, VersionView
-from serving.observe.request_log.rates import shown_of
+from serving.observe.redaction import patterns_of, shown_of
 from serving.settings import Settings
 
 # Of what one example is written in: above what its tensors may take in any form.
@@ -55,8 +55,7 @@ def examples(version: VersionView, settings: Settings) -> list[dict[str, Any]]:
     values."""
     if version.queue is None:
         return []
-    own = version.facts.config.request_log.redact if version.facts.config is not None else ()
-    shown = shown_of((*settings.request_log.redact, *own), version.facts.signature)
+    shown = shown_of(patterns_of(settings.request_log.redact, version), version.facts.signature)
     return [_example(*one, shown) for one in version.queue.shadow_examples()]
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from serving.datasets import parquet_foot, parquet_pages
+from serving.datasets.parquet_thrift import ThriftError
 from serving.errors import ErrorCode, ServingError
-from serving.protocols import parquet_foot, parquet_pages
-from serving.protocols.parquet_thrift import ThriftError
 
 # Rows that are unpacked at a time, and bytes that a number takes with its text.
 _ROWS = 1024

@@ -20,7 +20,7 @@ from serving.errors import LoadError
 from serving.registry.names import MAX_VERSION, why_no_model
 from serving.registry.tree import MAX_DEPTH, MAX_FILES, words
 from serving.strict import Count, Strict, StrictError, Text, few
-from serving.user_files import TooLargeError, open_file, read_file
+from serving.user_files import LinkOutError, TooLargeError, open_file, read_inside
 
 MANIFEST_NAME = "serving_manifest.json"
 FORMAT = 1
@@ -189,7 +189,9 @@ def _digest(root: Path, name: str, size: int) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_file(path, MAX_BYTES)
+        return read_inside(path.parent, path.name, MAX_BYTES)
+    except LinkOutError:
+        raise ManifestError("its manifest is a link that leaves the version's folder") from None
     except TooLargeError:
         raise ManifestError(f"its manifest has more than {MAX_BYTES} bytes") from None
 

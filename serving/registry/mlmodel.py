@@ -7,7 +7,7 @@ Read strictly where it is used: a file that cannot be read says so in words.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,13 @@ from typing import Any, Literal, TypeGuard
 import yaml
 
 from serving.registry.copying import PublishError
-from serving.user_files import NotRegularError, TooLargeError, read_file
+from serving.user_files import (
+    LinkOutError,
+    NotRegularError,
+    TooLargeError,
+    read_file,
+    read_inside,
+)
 
 FILE = "MLmodel"
 _MAX_BYTES = 1024 * 1024
@@ -114,7 +120,8 @@ def read_origin(folder: Path) -> Origin:
     Raises PublishError for a file that isn't one of MLflow's, OSError.
     """
     try:
-        found = _table(folder)
+        # Named by who publishes it, and copied whatever links it is behind.
+        found = _table(lambda: read_file(folder / FILE, _MAX_BYTES))
         return Origin() if found is None else _origin(found)
     except MlmodelError as error:
         raise PublishError(str(error)) from None
@@ -125,7 +132,7 @@ def read(folder: Path) -> Mlmodel | None:
 
     Raises MlmodelError, OSError.
     """
-    found = _table(folder)
+    found = _table(lambda: read_inside(folder, FILE, _MAX_BYTES))
     if found is None:
         return None
     flavors = _mapping(found.get("flavors"), "its flavors")
@@ -138,11 +145,13 @@ def read(folder: Path) -> Mlmodel | None:
     )
 
 
-def _table(folder: Path) -> dict[Any, Any] | None:
+def _table(read: Callable[[], bytes]) -> dict[Any, Any] | None:
     try:
-        content = read_file(folder / FILE, _MAX_BYTES)
+        content = read()
     except (FileNotFoundError, NotRegularError):
         return None
+    except LinkOutError:
+        raise MlmodelError(f"{FILE} is a link that leaves its folder") from None
     except TooLargeError:
         raise MlmodelError(f"{FILE} has more than {_MAX_BYTES} bytes") from None
     try:

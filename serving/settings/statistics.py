@@ -41,7 +41,8 @@ class StatisticsSettings(Section):
     )
     memory_bytes: Annotated[Count, Field(ge=_MIB)] = Field(
         default=256 * _MIB,
-        description="Memory for the windows of all versions; samples beyond are left out until"
+        description="Memory for the windows of all versions, of which up to a quarter keeps the"
+        " schemas and baselines that they are held against; samples beyond are left out until"
         " other versions are idle.",
     )
     window_s: Annotated[Seconds, Field(ge=1, le=3600)] = Field(

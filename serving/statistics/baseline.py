@@ -19,14 +19,16 @@ from serving.statistics.metadata import FormatError, Kind
 ALL_EXAMPLES = "All Examples"
 
 
-def read_baseline(version_folder: Path, named: str) -> Any:
+def read_baseline(version_folder: Path, named: str, *, is_checked: bool = False) -> Any:
     """The ``DatasetFeatureStatistics`` of all examples in the file that the manifest names, which
-    lies in the version's folder. Raises FormatError, without a path."""
+    lies in the version's folder. ``is_checked``: it was good before. Raises FormatError, without a
+    path."""
     try:
         path = located(version_folder, named, inside=True)
     except SetError as error:
         raise FormatError(str(error)) from None
-    return checked(files.read(path, Kind.STATISTICS))
+    message = files.read(path, Kind.STATISTICS)
+    return _all_examples(message) if is_checked else checked(message)
 
 
 def why_unusable(version_folder: Path, named: str) -> str:
@@ -42,11 +44,10 @@ def why_unusable(version_folder: Path, named: str) -> str:
 
 def checked(message: Any) -> Any:
     """The data set of all examples in a ``DatasetFeatureStatisticsList`` (the first, where none
-    has that name), where statistics can be held
-    against it. Raises FormatError for what no data has: features without a name or twice, more of
-    them than examples, counts that are no numbers."""
-    named = (one for one in message.datasets if one.name in ("", ALL_EXAMPLES))
-    data = next(named, message.datasets[0])
+    has that name), where statistics can be held against it. Raises FormatError for what no data
+    has: features without a name or twice, more of them than examples, counts that are no
+    numbers."""
+    data = _all_examples(message)
     if not data.features:
         raise FormatError("it has no feature")
     seen: set[str] = set()
@@ -60,6 +61,11 @@ def checked(message: Any) -> Any:
         for wrong in _wrong(feature, data.num_examples):
             raise FormatError(f"feature '{name[:64]}': {wrong}")
     return data
+
+
+def _all_examples(message: Any) -> Any:
+    named = (one for one in message.datasets if one.name in ("", ALL_EXAMPLES))
+    return next(named, message.datasets[0])
 
 
 def _wrong(feature: Any, examples: int) -> Iterator[str]:

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from serving.model_config.validation import SCHEMA
 from serving.statistics.forms import dump, parse
 from serving.statistics.metadata import FormatError, Kind, form_of, most_bytes
-from serving.user_files import TooLargeError, read_file
+from serving.user_files import LinkOutError, TooLargeError, read_file, read_inside
 
 
 def read(path: Path, kind: Kind) -> Any:
     """The message in a file. Raises FormatError, without a path."""
+    return _read(path, kind, lambda most: read_file(path, most))
+
+
+def read_schema_in(folder: Path) -> Any:
+    """The schema of a version's or a model's folder. Its notes are told to operators, so what a
+    link leads to elsewhere is not read. Raises FormatError, without a path."""
+    return _read(folder / SCHEMA, Kind.SCHEMA, lambda most: read_inside(folder, SCHEMA, most))
+
+
+def _read(path: Path, kind: Kind, content: Callable[[int], bytes]) -> Any:
     form = form_of(path.name)
     most = most_bytes(form)
     try:
-        data = read_file(path, most)
+        data = content(most)
     except FileNotFoundError:
         nothing = "it is a link to nothing" if path.is_symlink() else "there is no such file"
         raise FormatError(nothing) from None
+    except LinkOutError:
+        raise FormatError("it is a link that leaves its folder") from None
     except TooLargeError:
         raise FormatError(f"it has more than {most:,} bytes") from None
     except OSError as error:
@@ -57,9 +69,9 @@ def schema_of(version_folder: Path) -> Any | None:
         (version_folder, "the version's"),
         (version_folder.parent, "the model's"),
     ):
-        if path := schema_in([folder]):
+        if schema_in([folder]):
             try:
-                return read(path, Kind.SCHEMA)
+                return read_schema_in(folder)
             except FormatError as error:
                 raise FormatError(f"{whose} {SCHEMA}: {error}") from None
     return None

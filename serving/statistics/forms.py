@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf import json_format, text_format
 from google.protobuf.message import DecodeError
 
-from serving import _core
+from serving import _core, text_form
 from serving.model_config.words import suggestion
 from serving.statistics.metadata import (
     Form,
@@ -37,7 +37,6 @@ _MOST_WORDS = 300
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named "?(\w+)"?')
-_POSITION = re.compile(r"^\d+:\d+ : ")
 
 
 def parse(data: bytes, kind: Kind, form: Form) -> Any:
@@ -160,17 +159,19 @@ def _from_text(text: str, kind: Kind) -> Any:
     _check_parts(text, "{<[")
     _check_lines(text)
     message = getattr(messages, kind)()
+    # Gateways read schemas while they serve; statistics are read as they come from TFX.
     try:
-        text_format.Parse(text, message, descriptor_pool=messages.pool)
-    except text_format.ParseError as error:
+        if kind is Kind.SCHEMA:
+            text_form.parse(text, message, messages.pool, most_line=MOST_LINE)
+        else:
+            text_form.parse_unbounded(text, message, messages.pool)
+    except text_form.TextFormError as error:
         raise FormatError(_explain(error)) from None
-    except RecursionError:
-        raise FormatError("it is nested too deeply") from None
     return message
 
 
-def _explain(error: text_format.ParseError) -> str:
-    words = _POSITION.sub("", str(error)).strip()
+def _explain(error: text_form.TextFormError) -> str:
+    words = error.words
     if found := _UNKNOWN_FIELD.search(words):
         kind, field = found.groups()
         known = messages.pool.FindMessageTypeByName(kind).fields_by_name
@@ -179,9 +180,7 @@ def _explain(error: text_format.ParseError) -> str:
         kind, value = found.groups()
         known = messages.pool.FindEnumTypeByName(kind).values_by_name
         words = f"{kind.rsplit('.', 1)[1]} has no value {value!r}{suggestion(value, known)}"
-    line = error.GetLine()
-    words = words[:_MOST_WORDS]
-    return f"line {line}: {words}" if line else words
+    return f"line {error.line}: {words}" if error.line else words
 
 
 def _from_json(text: str, kind: Kind) -> Any:

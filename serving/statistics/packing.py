@@ -13,6 +13,12 @@ _SIZE = struct.Struct("<I")
 _MOST_PARTS = 100_000
 
 
+def fields_of(one: Any) -> dict[str, Any]:
+    """Of a dataclass with slots, by their names, as they are: ``asdict`` takes five times as long,
+    and there are thousands of them when a gateway stops."""
+    return {name: getattr(one, name) for name in one.__slots__}
+
+
 def pack(facts: dict[str, Any], parts: Sequence[bytes] = ()) -> bytes:
     head = json.dumps(facts, separators=(",", ":")).encode()
     body = b"".join(_SIZE.pack(len(part)) + part for part in (head, *parts))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from serving.statistics.features import Flat
+from serving.statistics.packing import fields_of
 from serving.statistics.sizes import MOST_SHAPES
 
 
@@ -52,7 +53,7 @@ class Presence:
         self.other_shapes += other.other_shapes
 
     def facts(self) -> dict[str, Any]:
-        return asdict(self)
+        return fields_of(self)
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Self:

@@ -6,12 +6,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from serving.statistics.features import Array, is_missing
+from serving.statistics.packing import fields_of
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
 _FLOAT = re.compile(
@@ -152,7 +153,7 @@ class Lengths:
         self.invalid += other.invalid
 
     def facts(self) -> dict[str, Any]:
-        return asdict(self)
+        return fields_of(self)
 
 
 def texts(values: Array, lengths: Lengths) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from serving.statistics.features import FeatureType
 
@@ -36,6 +37,7 @@ class Sizes:
     frequent: int
     distinct: int
 
+    @lru_cache(maxsize=64)  # noqa: B019 - those below live as long as the process
     def most_bytes(self, kind: FeatureType) -> int:
         """That a feature of the type takes at most, with up to 2^32 values."""
         numeric = kind in (FeatureType.INT, FeatureType.FLOAT)

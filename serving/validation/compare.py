@@ -40,7 +40,7 @@ class Finding(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One measure of one feature. ``samples``, ``control_samples``: examples that have the feature,
-    here and where it is compared with."""
+    here and where it is compared with. ``worst``: the value that differs most, as words name it."""
 
     path: Path
     kind: Kind
@@ -49,6 +49,7 @@ class Comparison:
     samples: int
     control_samples: int
     finding: Finding
+    worst: str = ""
 
     @property
     def name(self) -> str:
@@ -192,4 +193,5 @@ def _comparison(
     finding: Finding,
 ) -> Comparison:
     samples, others = int(view.present), int(control.present)
-    return Comparison(view.path, kind, distance, threshold, samples, others, finding)
+    worst = view.named(distance.worst)
+    return Comparison(view.path, kind, distance, threshold, samples, others, finding, worst)

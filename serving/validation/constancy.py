@@ -27,7 +27,7 @@ def constancy(view: FeatureView, baseline: FeatureView, chance: float | None) ->
     if float(most[0]) ** (count - 1) > chance:
         return
     words = (
-        f"All of {count:.0f} examples have {_told(value)}; in the training data"
+        f"All of {count:.0f} examples have {_told(view, value)}; in the training data"
         f" {'about ' if baseline.numeric else ''}{100 * share:.3g} % have it at most."
     )
     yield Anomaly("FEATURE_TYPE_LOW_UNIQUE", "Constant, where the training data varies", words)
@@ -70,5 +70,5 @@ def _share(view: FeatureView, value: str | float) -> float | None:
     return min(shares) if shares else None
 
 
-def _told(value: str | float) -> str:
-    return repr(value[:60]) if isinstance(value, str) else f"{value:g}"
+def _told(view: FeatureView, value: str | float) -> str:
+    return repr(view.named(value)[:60]) if isinstance(value, str) else f"{value:g}"

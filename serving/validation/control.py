@@ -98,7 +98,7 @@ def high(comparison: Comparison) -> Anomaly:
         f" {comparison.threshold:.4g} ({comparison.samples} examples here,"
         f" {comparison.control_samples} there)."
     )
-    if comparison.distance.worst:
-        words += f" It differs most in {comparison.distance.worst[:60]!r}."
+    if comparison.worst:
+        words += f" It differs most in {comparison.worst[:60]!r}."
     short = f"Far from {against} ({comparison.kind})"
     return Anomaly(_TYPES[measure], short, words)

@@ -67,7 +67,7 @@ def _texts(
     stray = max(1.0 - constraints.min_domain_mass, 0.0)
     if others and _beyond(sum(others.values()), view, stray, chance):
         share = "" if stray == 0 else f"; {100 * stray:.4g} % may be"
-        words = f"Values that are not in the domain: {_listed(others, view.total_values)}{share}."
+        words = f"Values that are not in the domain: {_listed(others, view)}{share}."
         yield Anomaly("ENUM_TYPE_UNEXPECTED_STRING_VALUES", "Unexpected values", words)
 
 
@@ -102,7 +102,7 @@ def _booleans(view: FeatureView, wanted: Any) -> Iterator[Anomaly]:
         others = {value: count for value, count in view.values.items() if value not in known}
         if others:
             expected = " or ".join(repr(text) for text in sorted(known)) or "nothing"
-            words = f"It has {_listed(others, view.total_values)}: expected {expected}."
+            words = f"It has {_listed(others, view)}: expected {expected}."
             yield Anomaly("BOOL_TYPE_UNEXPECTED_STRING", _NOT_BOOLEAN, words)
 
 
@@ -137,10 +137,10 @@ def _integers(view: FeatureView, wanted: Any, alike: bool) -> Iterator[Anomaly]:
     if numbers is None:
         return
     if wanted.HasField("min") and numbers[0] < wanted.min:
-        words = f"It has {numbers[0]}: expected {wanted.min} at least."
+        words = f"It has {_number_of(view, numbers[0])}: expected {wanted.min} at least."
         yield Anomaly("INT_TYPE_SMALL_INT", _OUTSIDE, words)
     if wanted.HasField("max") and numbers[1] > wanted.max:
-        words = f"It has {numbers[1]}: expected {wanted.max} at most."
+        words = f"It has {_number_of(view, numbers[1])}: expected {wanted.max} at most."
         yield Anomaly("INT_TYPE_BIG_INT", _OUTSIDE, words)
 
 
@@ -225,12 +225,20 @@ def _is_whole(text: str) -> bool:
         return False
 
 
-def _listed(values: Mapping[str, float], total: float) -> str:
+def _listed(values: Mapping[str, float], view: FeatureView) -> str:
     """The most frequent, with their shares."""
     most = sorted(values.items(), key=lambda each: (-each[1], each[0]))
-    words = [f"{_short(value)} ({_share(count, total)})" for value, count in most[:_MOST_NAMED]]
+    words = [
+        f"{_short(view.named(value))} ({_share(count, view.total_values)})"
+        for value, count in most[:_MOST_NAMED]
+    ]
     more = len(most) - len(words)
     return ", ".join(words) + (f" and {more} others" if more else "")
+
+
+def _number_of(view: FeatureView, number: float) -> str:
+    named = view.named(str(number))
+    return _short(named) if str(number) in view.labels else named
 
 
 def _short(value: str) -> str:

@@ -6,8 +6,8 @@ Weights are not looked at. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -59,13 +59,15 @@ Path = tuple[str, ...]
 class FeatureView:
     """``path``: its steps, one for a feature that is in no other. ``message``: its
     FeatureNameStatistics. ``output``: it is what a version answered. ``examples``: of its own
-    dataset, where several are one. ``worth``: as how many independent ones an example counts."""
+    dataset, where several are one. ``worth``: as how many independent ones an example counts.
+    ``labels``: what its values are called, where they are classes."""
 
     path: Path
     message: Any
     output: bool = False
     examples: int | None = None
     worth: float = 1.0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -124,6 +126,11 @@ class FeatureView:
         counted = _ranked(self.message.string_stats.rank_histogram.buckets)
         top = self.message.string_stats.top_values
         return counted or {each.value: _count(each.frequency) for each in top}
+
+    def named(self, value: str) -> str:
+        """A value as words name it: a class with what it is called, ``3 cat``."""
+        label = self.labels.get(value)
+        return value if label is None else f"{value} {label}"
 
     @property
     def unique(self) -> int | None:
@@ -209,6 +216,15 @@ class DatasetView:
         for dataset in [named[name] for name in _WHOLE if name in named] or statistics.datasets:
             return cls(int(dataset.num_examples), _features(dataset))
         return cls(0, {})
+
+    def labelled(self, labels: Mapping[str, Mapping[str, str]]) -> DatasetView:
+        """With what values are called: feature -> value -> its label."""
+        features = self.features.items()
+        named = {
+            path: replace(view, labels=labels[view.name]) if view.name in labels else view
+            for path, view in features
+        }
+        return replace(self, features=named)
 
     @classmethod
     def _joined(cls, datasets: Sequence[Any]) -> DatasetView:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,11 @@ STREAM = http2.SERVICE + "ModelStreamInfer"
 HEALTH = "/grpc.health.v1.Health/"
 MIB = 1 << 20
 SHUT = {SettingsFrame.INITIAL_WINDOW_SIZE: 0}
-BOMB = gzip.compress(b" " * (63 * MIB), 6)
+
+
+@cache
+def bomb() -> bytes:
+    return gzip.compress(b" " * (63 * MIB), 6)
 
 
 def lay(repository: Path) -> None:
@@ -154,7 +159,7 @@ def upload_and_leave(ports: Ports) -> None:
 @kind
 def bomb_and_leave(ports: Ports) -> None:
     with http1.connection(ports.http) as sock:
-        sock.sendall(_post(_infer("hostile_echo"), BOMB, "Content-Encoding: gzip"))
+        sock.sendall(_post(_infer("hostile_echo"), bomb(), "Content-Encoding: gzip"))
         time.sleep(0.01)
         misbehaving.reset(sock)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
 import numpy as np
@@ -417,40 +417,40 @@ def test_fault_59_deep_nesting(tight: Gateway, case: str, depth: int) -> None:
         _refused(tight, "id_fp32", objects)
 
 
-@pytest.mark.parametrize(
-    ("what", "text"),
-    [
-        ("keys", json.dumps({f"k{i}": 1 for i in range(60_000)})),
-        ("the same key", '{"inputs":[],' * 1 + ",".join(['"a":1'] * 150_000) + "}"),
-        ("digits", _input([1, 1], "[" + "9" * 4000 + "]", "INT64")),
-        ("digits of a float", _input([1, 1], "[1" + "0" * 4000 + "]")),
-        ("exponent", _input([1, 1], "[1e999999999999]")),
-        ("shape digits", _input("[" + "9" * 4000 + "]", [1])),
-        ("a long name", json.dumps({"inputs": [{"name": "n" * 500_000}]})),
-        ("escapes", '{"inputs":[],"' + "\\u0041" * 100_000 + '":'),
-        ("brackets only", "[" * 1_000_000),
-        ("commas only", "[" + "," * 1_000_000 + "]"),
-    ],
-)
-def test_fault_59_large_texts_are_400_and_cheap(tight: Gateway, what: str, text: str) -> None:
-    before = tight.cpu_seconds()
+# Made where they are sent: every process that collects tests would make them.
+LARGE: dict[str, Callable[[], str]] = {
+    "keys": lambda: json.dumps({f"k{i}": 1 for i in range(60_000)}),
+    "the same key": lambda: '{"inputs":[],' * 1 + ",".join(['"a":1'] * 150_000) + "}",
+    "digits": lambda: _input([1, 1], "[" + "9" * 4000 + "]", "INT64"),
+    "digits of a float": lambda: _input([1, 1], "[1" + "0" * 4000 + "]"),
+    "exponent": lambda: _input([1, 1], "[1e999999999999]"),
+    "shape digits": lambda: _input("[" + "9" * 4000 + "]", [1]),
+    "a long name": lambda: json.dumps({"inputs": [{"name": "n" * 500_000}]}),
+    "escapes": lambda: '{"inputs":[],"' + "\\u0041" * 100_000 + '":',
+    "brackets only": lambda: "[" * 1_000_000,
+    "commas only": lambda: "[" + "," * 1_000_000 + "]",
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_fault_59_large_texts_are_400_and_cheap(tight: Gateway, what: str) -> None:
+    text, before = LARGE[what](), tight.cpu_seconds()
     with Witness(tight):
         assert len(_refused(tight, "id_int64", text)) < 4000
     assert tight.cpu_seconds() - before < 2
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        json.dumps({f"k{i}": 1 for i in range(200_000)}),
-        json.dumps({"inputs": [], "parameters": {f"k{i}": [i] for i in range(200_000)}}),
-    ],
-    ids=["keys", "parameters"],
-)
+MANY_KEYS: dict[str, Callable[[], object]] = {
+    "keys": lambda: {f"k{i}": 1 for i in range(200_000)},
+    "parameters": lambda: {"inputs": [], "parameters": {f"k{i}": [i] for i in range(200_000)}},
+}
+
+
+@pytest.mark.parametrize("where", MANY_KEYS)
 def test_fault_59_two_hundred_thousand_keys_under_the_usual_limit(
-    gateway: Gateway, text: str
+    gateway: Gateway, where: str
 ) -> None:
-    before = gateway.cpu_seconds()
+    text, before = json.dumps(MANY_KEYS[where]()), gateway.cpu_seconds()
     with Witness(gateway):
         assert len(_refused(gateway, "id_fp32", text)) < 4000
     assert gateway.cpu_seconds() - before < 2

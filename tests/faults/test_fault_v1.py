@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -55,26 +56,27 @@ def test_fault_59_deep_nesting(tight: Gateway, case: str, depth: int) -> None:
         refused(tight, "id_fp32", objects)
 
 
-@pytest.mark.parametrize(
-    ("what", "text"),
-    [
-        ("keys", json.dumps({f"k{i}": 1 for i in range(60_000)})),
-        ("inputs", json.dumps({"inputs": {f"k{i}": 1 for i in range(60_000)}})),
-        ("keys of a row", json.dumps({"instances": [{f"k{i}": 1 for i in range(60_000)}]})),
-        ("the same key", '{"instances":[{' + ",".join(['"X":[1]'] * 100_000) + "}]}"),
-        ("digits", '{"instances":[[' + "9" * 4000 + "]]}"),
-        ("exponent", '{"instances":[[1e999999999999]]}'),
-        ("a long name", json.dumps({"inputs": {"n" * 500_000: 1}})),
-        ("a long text", json.dumps({"inputs": ["n" * 500_000]})),
-        ("escapes", '{"' + "\\u0041" * 100_000 + '":1}'),
-        ("base64 of nothing", '{"instances":[' + ",".join(['{"b64":""}'] * 80_000) + "]}"),
-        ("rows that differ", '{"instances":[' + "[1]," * 200_000 + "[1,2]]}"),
-        ("brackets only", "[" * 1_000_000),
-        ("commas only", '{"instances":[' + "," * 900_000 + "]}"),
-    ],
-)
-def test_fault_59_large_texts_are_400_and_cheap(tight: Gateway, what: str, text: str) -> None:
-    before = tight.cpu_seconds()
+# Made where they are sent: every process that collects tests would make them.
+LARGE: dict[str, Callable[[], str]] = {
+    "keys": lambda: json.dumps({f"k{i}": 1 for i in range(60_000)}),
+    "inputs": lambda: json.dumps({"inputs": {f"k{i}": 1 for i in range(60_000)}}),
+    "keys of a row": lambda: json.dumps({"instances": [{f"k{i}": 1 for i in range(60_000)}]}),
+    "the same key": lambda: '{"instances":[{' + ",".join(['"X":[1]'] * 100_000) + "}]}",
+    "digits": lambda: '{"instances":[[' + "9" * 4000 + "]]}",
+    "exponent": lambda: '{"instances":[[1e999999999999]]}',
+    "a long name": lambda: json.dumps({"inputs": {"n" * 500_000: 1}}),
+    "a long text": lambda: json.dumps({"inputs": ["n" * 500_000]}),
+    "escapes": lambda: '{"' + "\\u0041" * 100_000 + '":1}',
+    "base64 of nothing": lambda: '{"instances":[' + ",".join(['{"b64":""}'] * 80_000) + "]}",
+    "rows that differ": lambda: '{"instances":[' + "[1]," * 200_000 + "[1,2]]}",
+    "brackets only": lambda: "[" * 1_000_000,
+    "commas only": lambda: '{"instances":[' + "," * 900_000 + "]}",
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_fault_59_large_texts_are_400_and_cheap(tight: Gateway, what: str) -> None:
+    text, before = LARGE[what](), tight.cpu_seconds()
     with Witness(tight):
         assert len(refused(tight, "id_int64", text)) < 4000
     assert tight.cpu_seconds() - before < 2

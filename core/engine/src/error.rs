@@ -1,6 +1,10 @@
 //! The gateway's own error words. Each door translates them in one table
 //! (`status`); nothing else in the engine knows a protocol's codes.
 
+mod redaction;
+
+pub use redaction::{Quotes, Redaction};
+
 use std::fmt;
 use std::time::Duration;
 
@@ -123,12 +127,22 @@ pub struct Error {
     pub detail: Option<String>,
     /// The version that the request's alias led to, where that is what is missing.
     pub led_to: Option<u64>,
+    /// Whether the message may be logged where values may not.
+    pub quotes: Quotes,
 }
 
 impl Error {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let message = message.into();
-        Error { code, message, retry_after: None, is_harmful: false, detail: None, led_to: None }
+        Error {
+            code,
+            message,
+            retry_after: None,
+            is_harmful: false,
+            detail: None,
+            led_to: None,
+            quotes: Quotes::default(),
+        }
     }
 
     pub fn bad(message: impl Into<String>) -> Self {

@@ -187,7 +187,7 @@ impl Batch {
 
     #[pyo3(signature = (word, message, detail = "", *, harmful = false))]
     fn fail(&self, py: Python<'_>, word: &str, message: String, detail: &str, harmful: bool) -> PyResult<()> {
-        let mut error = crate::error(word, message, detail)?;
+        let mut error = crate::error(word, message, detail)?.quoting_nothing();
         if harmful {
             error = error.harmful();
         }

@@ -134,6 +134,11 @@ impl Queue {
         Ok(())
     }
 
+    #[pyo3(signature = (shown))]
+    fn show_only(&self, shown: Option<Vec<String>>) {
+        self.inner.show_only(shown);
+    }
+
     fn shadow<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         shadow::report(py, &self.inner)
     }

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from serving.errors import LoadError
@@ -11,7 +10,7 @@ from serving.loading.inputs.generated import Feeds
 from serving.model_config.schema import SignatureConfig
 from serving.model_config.signatures import fitted, for_core
 from serving.signature import Signature, Tensor
-from serving.user_files import TooLargeError, read_file
+from serving.user_files import LinkOutError, TooLargeError, read_inside
 
 FILE = Path("assets.extra", "tf_serving_warmup_requests")
 # As many as TensorFlow Serving takes.
@@ -82,8 +81,7 @@ def read(
 
 
 def _content(version: Path, most_bytes: int) -> bytes:
-    """What was looked at is what is opened: no link is followed any more."""
-    found, folder = (os.path.realpath(path, strict=True) for path in (version / FILE, version))
-    if not Path(found).is_relative_to(folder):
-        raise LoadError(f"{FILE} is a link that leaves the version's folder")
-    return read_file(found, most_bytes, follow=False)
+    try:
+        return read_inside(version, FILE, most_bytes)
+    except LinkOutError:
+        raise LoadError(f"{FILE} is a link that leaves the version's folder") from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from serving.models.state import State
 from serving.models.views import Changes, ModelView, VersionView
+from serving.observe.redaction import patterns_of, shown_of
 from serving.observe.request_log.record import Shown
 from serving.signature import Signature
 
@@ -64,8 +64,7 @@ class Rates:
         return self._rate if own is None else own
 
     def _remember(self, key: _Key, version: VersionView) -> None:
-        own = version.facts.config.request_log.redact if version.facts.config is not None else ()
-        patterns = (*self._redact, *own)
+        patterns = patterns_of(self._redact, version)
         known = self._known.get(key)
         if known is None or known[:2] != (patterns, version.facts.signature):
             shown = shown_of(patterns, version.facts.signature)
@@ -81,16 +80,3 @@ class Rates:
 def _ready(view: ModelView) -> dict[int, VersionView]:
     ready = (v for v in view.versions if v.queue is not None and v.state is State.READY)
     return {version.number: version for version in ready}
-
-
-def shown_of(patterns: Sequence[str], signature: Signature | None) -> Shown:
-    """The tensors of a version that none of ``patterns`` names: None for all. By name, so that a
-    tensor that is in no signature is hidden where anything is."""
-    if not patterns:
-        return None
-    tensors = () if signature is None else (*signature.inputs, *signature.outputs)
-    return tuple(
-        tensor.name
-        for tensor in tensors
-        if not any(fnmatchcase(tensor.name, pattern) for pattern in patterns)
-    )

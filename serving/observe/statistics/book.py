@@ -1,4 +1,5 @@
-"""The windows of all versions: in memory while requests come, on disk else; bounded together."""
+"""The windows of all versions, and what they are held against: in memory while requests come, on
+disk else; bounded together."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from serving.observe.figures import Key
 from serving.observe.statistics.alarms import Alarms
 from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.distances import Distance
+from serving.observe.statistics.reference import Kept
 from serving.observe.statistics.series import Series
 from serving.state_dir import StateDir
 
@@ -23,13 +25,16 @@ _OVERHEAD = 16 * 1024
 _MOST_LEAVING = 8
 # Until a version without samples leaves memory, and between two times that one is written down.
 _IDLE_S, _WRITE_S = 900.0, 600.0
+# Of all memory, what schemas and baselines may take of it.
+_REFERENCES_PART = 4
 
 
 @dataclass(slots=True)
 class Page:
     """What is known of a version. ``distances``: as its last windows showed them, by kind and
     feature. ``touched``, ``written``: when a sample came, and it was written down, in seconds since
-    the epoch; ``size``: bytes in memory, as last counted."""
+    the epoch; ``size``: bytes in memory, as last counted; ``changed``: something did since it was
+    written."""
 
     series: Series
     alarms: Alarms = field(default_factory=Alarms)
@@ -37,6 +42,7 @@ class Page:
     touched: float = 0.0
     written: float = 0.0
     size: int = 0
+    changed: bool = False
     # The largest distance of each kind, of those that say something.
     farthest: dict[str, float] = field(default_factory=dict)
 
@@ -45,6 +51,7 @@ class Page:
         new = {(one.kind, one.name): one for one in distances}
         kinds = {kind for kind, _ in new}
         kept = {key: one for key, one in self.distances.items() if key[0] not in kinds}
+        self.changed |= bool(new)
         self.distances = kept | new
         self.farthest = {}
         for one in self.distances.values():
@@ -65,14 +72,46 @@ class Book:
         self._state, self._make = state, make
         self._most_bytes, self._keep_s = most_bytes, keep_s
         self.pages: dict[Key, Page] = {}
-        self._bytes = 0
+        self._references: dict[Key, Kept] = {}
+        # Of pages, and of references.
+        self._bytes = self._reference_bytes = 0
         # Samples of versions for which there was no memory.
         self.left_out = 0
         self._full = False
 
     @property
     def nbytes(self) -> int:
-        return self._bytes
+        return self._bytes + self._reference_bytes
+
+    @property
+    def most_reference_bytes(self) -> int:
+        return self._most_bytes // _REFERENCES_PART
+
+    def reference(self, key: Key) -> Kept | None:
+        """What is kept to hold a version's windows against."""
+        return self._references.get(key)
+
+    def room_for_reference(self, key: Key) -> int:
+        """Bytes that a version's may take: no window leaves memory for it."""
+        mine = self._references.get(key)
+        there = mine.nbytes if mine is not None else 0
+        share = self.most_reference_bytes - self._reference_bytes
+        return min(share, self._most_bytes - self.nbytes) + there
+
+    def put_reference(self, key: Key, kept: Kept) -> None:
+        """In the place of the one before."""
+        self.drop_reference(key)
+        self._references[key] = kept
+        self._reference_bytes += kept.nbytes
+
+    def drop_reference(self, key: Key) -> None:
+        kept = self._references.pop(key, None)
+        self._reference_bytes -= kept.nbytes if kept is not None else 0
+
+    def drop_references(self) -> None:
+        """Of versions that have no page."""
+        for key in self._references.keys() - self.pages.keys():
+            self.drop_reference(key)
 
     def page(self, key: Key, now: float, samples: int) -> Page | None:
         """To add samples to; None where all have as much memory as there may be: those that are
@@ -96,6 +135,8 @@ class Book:
         return found
 
     def recount(self, page: Page) -> None:
+        """Its windows have changed."""
+        page.changed = True
         self._bytes -= page.size
         self._bytes += page.count()
 
@@ -109,10 +150,11 @@ class Book:
         elif page.touched > page.written and now - page.written > _WRITE_S:
             self._write(key, page, now)
 
-    def write(self, key: Key, now: float) -> None:
-        """Write a version down, whether it is time or not."""
-        if (page := self.pages.get(key)) is not None:
-            self._write(key, page, now)
+    def to_write(self, key: Key, now: float) -> Callable[[], None] | None:
+        """What writes a version down, whether it is time or not: to be called from any thread,
+        without the lock. None where nothing has changed."""
+        page = self.pages.get(key)
+        return self._to_write(key, page, now) if page is not None and page.changed else None
 
     def drop_old(self, now: float) -> None:
         """What is kept of versions that were last asked too long ago. Without its owner's lock: it
@@ -126,7 +168,7 @@ class Book:
 
     def _has_room(self, page: Page | None) -> bool:
         """For more samples of it, or for a new one."""
-        return self._bytes + (_OVERHEAD if page is None else 0) <= self._most_bytes
+        return self.nbytes + (_OVERHEAD if page is None else 0) <= self._most_bytes
 
     def _make_room(self, wanted: Key, page: Page | None, now: float) -> bool:
         """Those of the others that were asked longest ago leave memory, where nothing came in their
@@ -152,12 +194,17 @@ class Book:
         return False
 
     def _let_go(self, key: Key, page: Page, now: float) -> None:
-        self._write(key, page, now)
+        if page.changed:
+            self._write(key, page, now)
         del self.pages[key]
         self._bytes -= page.size
+        self.drop_reference(key)
         self._full = False
 
     def _write(self, key: Key, page: Page, now: float) -> None:
+        self._to_write(key, page, now)()
+
+    def _to_write(self, key: Key, page: Page, now: float) -> Callable[[], None]:
         document = {
             "format": _FORMAT,
             "model": key[0],
@@ -166,10 +213,14 @@ class Book:
             "alarms": page.alarms.to_json(),
             "distances": [one.to_json() for one in page.distances.values()],
         }
-        page.written = now
-        # Held in memory it would be beyond the bound here; on a full disk the windows from before
-        # are better than none.
-        self._state.write(_name(key), document, hold=False)
+        page.written, page.changed = now, False
+
+        def write() -> None:
+            # Held in memory it would be beyond the bound here; on a full disk the windows from
+            # before are better than none.
+            page.changed |= not self._state.write(_name(key), document, hold=False)
+
+        return write
 
     def _read(self, key: Key) -> Page:
         page = Page(self._make())
@@ -199,6 +250,7 @@ def _take(page: Page, document: Any, key: Key) -> None:
     page.alarms.take(document.get("alarms"))
     kept = document.get("distances")
     page.compared(Distance.from_json(one) for one in (kept if isinstance(kept, list) else ()))
+    page.changed = False
 
 
 def _name(key: Key) -> str:

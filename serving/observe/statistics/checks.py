@@ -4,8 +4,9 @@ and the version that answers beside it. Pure."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from serving.observe.statistics.alarms import Anomaly
@@ -23,6 +24,7 @@ _FEWEST_ROWS = 30
 # Characters of a feature's name, and of what is wrong with it: a schema may hold a name of
 # megabytes, and each anomaly is kept, logged and shown.
 _MOST_NAME, _MOST_WORDS = 255, 500
+_NO_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,19 @@ class Shown:
     distances: tuple[Distance, ...]
 
 
-def check(message: Any, span: Span, end: float, reference: Reference, beside: Beside) -> Shown:
-    """``message``: ``DatasetFeatureStatisticsList`` of the window that ended at ``end``."""
-    compared = list(_compared(message, reference, beside))
-    found = list(_anomalies(message, span, end, reference, beside))
+def check(
+    message: Any,
+    span: Span,
+    end: float,
+    reference: Reference,
+    beside: Beside,
+    labels: Mapping[str, Mapping[str, str]] = _NO_LABELS,
+) -> Shown:
+    """``message``: ``DatasetFeatureStatisticsList`` of the window that ended at ``end``.
+    ``labels``: what classes are called, as ``labels.labels_of`` has it."""
+    here = DatasetView.of(message).labelled(labels)
+    compared = list(_compared(here, reference, beside))
+    found = list(_anomalies(here, span, end, reference, beside))
     found += [
         _of_version(one, span, end) for one in compared if one.kind is Kind.VERSIONS and one.high
     ]
@@ -53,18 +64,17 @@ def check(message: Any, span: Span, end: float, reference: Reference, beside: Be
 
 
 def _anomalies(
-    message: Any, span: Span, end: float, reference: Reference, beside: Beside
+    here: DatasetView, span: Span, end: float, reference: Reference, beside: Beside
 ) -> Iterator[Anomaly]:
     if reference.schema is None:
         return
-    found = validate(message, reference.schema, reference.baseline, beside.previous)
+    found = validate(here, reference.schema, reference.baseline, beside.previous)
     for row in rows(found):
         name, words = row["feature"][:_MOST_NAME], row["description"][:_MOST_WORDS]
         yield Anomaly(end, name, row["type"], words, row["severity"], span)
 
 
-def _compared(message: Any, reference: Reference, beside: Beside) -> Iterator[Comparison]:
-    here = DatasetView.of(message)
+def _compared(here: DatasetView, reference: Reference, beside: Beside) -> Iterator[Comparison]:
     kinds = (
         (Kind.SKEW, reference.baseline),
         (Kind.DRIFT, beside.previous),

@@ -18,13 +18,16 @@ from serving.observe.statistics.checks import Beside, check
 from serving.observe.statistics.columns import tables
 from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.known import Known
+from serving.observe.statistics.labels import labels_of_words
 from serving.observe.statistics.mailbox import Mailbox
 from serving.observe.statistics.pending import Pending
-from serving.observe.statistics.reference import References, baseline_of
+from serving.observe.statistics.reference import baseline_of
+from serving.observe.statistics.references import References
 from serving.observe.statistics.rollout_steps import RolloutSteps, farthest
 from serving.observe.statistics.rollup import Lengths, Span
 from serving.observe.statistics.series import Series
 from serving.observe.statistics.window import Bounds, Closed
+from serving.observe.statistics.writers import Writers
 from serving.rollout.features import Apart
 from serving.settings.statistics import StatisticsSettings
 from serving.state_dir import StateDir
@@ -49,7 +52,7 @@ _STEPS_PART = 1 / 8
 @dataclass(frozen=True, slots=True)
 class Made:
     """Samples that statistics are made of, and those that were left out, by reason; ``nbytes``: of
-    all windows in memory."""
+    all windows in memory, and of what they are held against."""
 
     samples: int
     left_out: Mapping[str, int]
@@ -81,7 +84,6 @@ class Collector:
         most_bytes = settings.memory_bytes * _STEPS_PART
         self._steps = RolloutSteps(bounds, max(1, int(most_bytes / (2 * bounds.most_bytes))))
         self._known, self._mailbox = known, mailbox
-        self._references = References()
         self._clock, self._gather_s = clock, gather_s
         self._samples = self._failed = 0
         self._swept = 0.0
@@ -90,6 +92,7 @@ class Collector:
         self._ends = self._lengths.end(Span.MINUTE, clock())
         # Of everything in the book; held for milliseconds.
         self._lock = threading.Lock()
+        self._references = References(self._book, self._lock, known)
 
     # From any thread.
 
@@ -138,9 +141,7 @@ class Collector:
 
     def _of_values(self, key: Key) -> frozenset[str]:
         """Features of whole numbers that count nothing."""
-        features = self._known.features(key)
-        reference = self._references.of(key, self._known.version(key), features)
-        return features.classes | reference.categorical
+        return self._known.features(key).classes | self._references.of(key).categorical
 
     def _flush_both(self, pair: Pair) -> None:
         for version in pair[1:]:
@@ -174,23 +175,28 @@ class Collector:
         try:
             self._take(self._mailbox.gather(0, 0.0), self._clock())
             self._flush_all()
-            now = self._clock()
-            closed = {key: self._write_last(key, now) for key in list(self._book.pages)}
-            for key in sorted(closed, key=self._has_base):
-                if closed[key]:
-                    self._check(key, closed[key])
-                    self._write(key, now)
+            with Writers() as disk:
+                self._write_all(disk, self._clock())
         except Exception:  # noqa: BLE001 - the process ends all the same
             log.exception("statistics_failed")
 
-    def _write_last(self, key: Key, now: float) -> Sequence[Closed]:
-        closed = self._close(key, now, last=True)
-        self._write(key, now)
-        return closed
+    def _write_all(self, disk: Writers, now: float) -> None:
+        closed = {}
+        for key in list(self._book.pages):
+            closed[key] = self._close(key, now, last=True)
+            self._write(disk, key, now)
+        # Not two of one version at once.
+        disk.finish()
+        for key in sorted(closed, key=self._has_base):
+            if closed[key]:
+                self._check(key, closed[key])
+                self._write(disk, key, now)
 
-    def _write(self, key: Key, now: float) -> None:
+    def _write(self, disk: Writers, key: Key, now: float) -> None:
         with self._lock:
-            self._book.write(key, now)
+            work = self._book.to_write(key, now)
+        if work is not None:
+            disk.write(work)
 
     def _until_due(self, now: float) -> float | None:
         """Seconds until the window ends; None: none goes on, and nothing is to be done until a
@@ -252,7 +258,8 @@ class Collector:
             with self._lock:
                 self._book.tidy(key, now)
         self._known.forget_gone()
-        self._references.keep(set(self._book.pages))
+        with self._lock:
+            self._book.drop_references()
 
     def _has_base(self, key: Key) -> bool:
         return any(self._known.bases(key))
@@ -280,14 +287,17 @@ class Collector:
         version, page = self._known.version(key), self._book.pages.get(key)
         if version is None or page is None:
             return
-        reference = self._references.of(key, version, self._known.features(key))
+        reference = self._references.of(key).reference()
         page.series.categorical = reference.categorical
         previous = self._before(page, window)
         base = next((self._beside(one, window) for one in self._known.bases(key)), None)
         message = window.message()
-        shown = check(message, window.span, window.end, reference, Beside(previous, base))
+        labels = labels_of_words(self._known, key, message, reference.baseline, previous, base)
+        beside = Beside(previous, base)
+        shown = check(message, window.span, window.end, reference, beside, labels)
         with self._lock:
             new, over = page.alarms.note(window.span, shown.anomalies)
+            page.changed |= bool(shown.anomalies or over)
             page.compared(shown.distances)
         _tell(key, new, over)
 

@@ -57,8 +57,14 @@ class Features:
 
     def has(self, name: str) -> bool:
         """Whether a feature of this name is one of its own."""
-        known = (*self.inputs.values(), *self.outputs.values())
-        return any(one.has(name) for one in known)
+        # By what may be its tensor: with thousands of inputs each is asked of all features.
+        stems = {name, name.removesuffix(CLASS), name.removesuffix(SCORE)}
+        stems.update(name[:at] for at, letter in enumerate(name) if letter == "[")
+        both = (self.inputs, self.outputs)
+        tensors = (known[stem] for known in both for stem in stems if stem in known)
+        return any(one.has(name) for one in tensors) or any(
+            name in one.names for one in self.inputs.values() if one.names
+        )
 
     @property
     def classes(self) -> frozenset[str]:

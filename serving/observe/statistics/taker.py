@@ -38,7 +38,7 @@ _GATHER_S = 1.0
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Samples since the start: that statistics were made of, and dropped, by reason. ``nbytes``: of
-    all windows in memory."""
+    all windows in memory, and of what they are held against."""
 
     samples: int
     dropped: Mapping[str, int]

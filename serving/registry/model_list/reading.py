@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-
+from serving import text_form
 from serving.errors import ConfigError
 from serving.registry.aliases import why_no_alias
 from serving.registry.model_list.entries import ModelList, entries_of
@@ -15,7 +13,6 @@ from serving.user_files import read_file
 from serving.wire import tfs_messages
 
 MAX_BYTES = 4 * 1024 * 1024
-_POSITION = re.compile(r"^\d+:\d+ : ")
 
 
 def read_list_file(file: Path) -> ModelList:
@@ -41,11 +38,8 @@ def read_message(message: Any) -> ModelList:
 def _parsed(text: str) -> Any:
     message = tfs_messages.ModelServerConfig()
     try:
-        text_format.Parse(text, message, descriptor_pool=tfs_messages.pool)
-    except text_format.ParseError as error:
-        words = _POSITION.sub("", str(error)).strip()
-        line = error.GetLine()
-        raise ConfigError(f"line {line}: {words}" if line else words) from None
-    except RecursionError:
-        raise ConfigError("nested too deeply") from None
+        text_form.parse(text, message, tfs_messages.pool)
+    except text_form.TextFormError as error:
+        words = error.words
+        raise ConfigError(f"line {error.line}: {words}" if error.line else words) from None
     return message

@@ -550,7 +550,7 @@ def test_one_that_was_promoted_keeps_a_weight_where_a_newer_one_waits(tmp_path: 
 def test_no_more_begin_than_are_kept_and_what_is_under_way_is_never_forgotten(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.delivery.controller.MOST_ROLLOUTS", 1)
+    monkeypatch.setattr("serving.delivery.book.MOST_ROLLOUTS", 1)
     for version in (1, 2):
         rig.world.write("n", version)
     rig.world.change()
@@ -569,7 +569,7 @@ def test_a_policys_rollout_waits_where_there_are_as_many_as_there_can_be(
     rig.world.write("n", 1)
     rig.world.change()
     rig.settled("m")
-    monkeypatch.setattr("serving.delivery.controller.MOST_ROLLOUTS", 1)
+    monkeypatch.setattr("serving.delivery.book.MOST_ROLLOUTS", 1)
     rig.publish(2)
     rig.turn()
     rig.world.write("n", 2)
@@ -608,10 +608,8 @@ def test_a_rollout_that_cannot_be_carried_out_stops_no_other(
             raise RuntimeError("nobody thought of it")
         return known(model)
 
-    rig.rollouts._rollouts = {
-        "broken": Rollout("broken", 2, 1),
-        **rig.rollouts._rollouts,
-    }
+    book = rig.rollouts._book
+    book._rollouts = {"broken": Rollout("broken", 2, 1), **book._rollouts}
     monkeypatch.setattr(rig.world.manager, "view", view)
     rig.requests.answer(2, 90, internal=10)
     rig.requests.answer(1, 1000)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn import metrics as _metrics  # noqa: F401 - slow to import: not within a test
 
 from serving.datasets.pieces import SetError
 from serving.gates.child import _plain
@@ -18,6 +18,13 @@ from serving.gates.thresholds import rows_of
 from serving.model_config.gates import EvaluationConfig, Metric, Threshold
 from serving.model_config.schema import Tolerance
 from serving.signature import Signature, Tensor
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _slow_to_import() -> None:
+    """Not within a test, nor in every process that collects tests."""
+    importlib.import_module("sklearn.metrics")
+
 
 SCORES = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
 TRUTH = np.array([0, 1, 1, 1])

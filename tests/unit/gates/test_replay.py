@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from serving.execution.isolation.shared_memory import SharedMemory
-from serving.gates import replaying
 from serving.gates.recorded import Answered, Recorded, from_memory, of_sample, to_memory
 from serving.gates.replay import Replay
-from serving.gates.replaying import Request, compared, run_all, timed
+from serving.gates.replaying import RUNS, Clocks, Request, compared, run_all, timed
+from serving.gates.verdict import Check
+from serving.loading.inputs.generated import Feeds
 
 X = np.arange(6, dtype="<f4").reshape(2, 3)
 TEXTS = b"".join(struct.pack("<I", len(t)) + t for t in (b"a", "ü".encode(), b"\xff"))
@@ -180,34 +182,84 @@ def test_a_users_sample_must_be_finite_where_generated_input_proves_nothing() ->
         assert all(check.passed for check in compared([request], None, ran)) is passed
 
 
-def spin(rounds: int) -> Any:
-    numbers = np.ones(100_000)
-    return lambda feeds: [np.sqrt(numbers) for _ in range(rounds)]
+class Machine:
+    """Time that passes in runs alone, and as much as they say (seconds)."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+        self.clocks = Clocks(lambda: self.wall, lambda: self.cpu)
+        self.runs: list[str] = []
+
+    def version(self, name: str, takes: float, *hindered: float) -> Callable[[Feeds], object]:
+        """Its first runs wait for others' work, too, for so long."""
+        waits = iter(hindered)
+
+        def run(feeds: Feeds) -> None:
+            assert feeds == {"x": 1}
+            self.runs.append(name)
+            self.cpu += takes
+            self.wall += takes + next(waits, 0.0)
+
+        return run
+
+    def timed(self, base: Any, found: Any, factor: float) -> Check:
+        return timed(base, found, [{"x": 1}] * 8, factor, self.clocks)  # type: ignore[dict-item]  # any
 
 
-def test_one_time_over_the_factor_proves_nothing_of_what_takes_long_either(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What the machine did meanwhile meets one round of the new version, the first."""
-    monkeypatch.setattr(replaying, "_MOST_S", 0.0)
-    waits = iter([0.05])
-
-    def hindered(feeds: Any) -> None:
-        del feeds
-        time.sleep(next(waits, 0.001))
-
-    assert timed(lambda feeds: time.sleep(0.001), hindered, [{"x": X}], 10.0).passed
+def test_a_version_three_times_as_slow_is_over_a_factor_of_two() -> None:
+    machine = Machine()
+    quick, slow = machine.version("quick", 0.001), machine.version("slow", 0.003)
+    check = machine.timed(quick, slow, 2.0)
+    assert not check.passed
+    assert (check.base, check.value) == (pytest.approx(0.001), pytest.approx(0.003))
+    assert check.words == "3 times, at most 2"
+    assert machine.timed(slow, quick, 2.0).passed
+    assert machine.timed(quick, slow, 30.0).passed
 
 
-def test_a_version_three_times_as_slow_is_over_a_factor_of_two(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(replaying, "RUNS", 40)
-    requests = [{"x": X}] * 8
-    check = timed(spin(2), spin(6), requests, 2.0)
+def test_both_versions_run_as_often_and_each_comes_first_as_often() -> None:
+    machine = Machine()
+    machine.timed(machine.version("a", 0.001), machine.version("b", 0.001), 2.0)
+    pairs = list(zip(machine.runs[::2], machine.runs[1::2], strict=True))
+    assert len(pairs) == RUNS
+    # 25 rounds of the 8 requests.
+    assert (pairs.count(("a", "b")), pairs.count(("b", "a"))) == (13 * 8, 12 * 8)
+
+
+def test_what_meets_a_hundredth_of_the_runs_hides_nothing_and_proves_nothing() -> None:
+    for times, hidden in ((1, False), (RUNS // 20, True)):
+        machine = Machine()
+        quick, slow = machine.version("q", 0.001, *[0.05] * times), machine.version("s", 0.003)
+        by_clock = machine.timed(quick, slow, 2.0)
+        assert not by_clock.passed
+        # Runs that only waited say nothing of CPU time.
+        assert ("of CPU time" in by_clock.words) is hidden
+
+
+def test_one_time_over_the_factor_proves_nothing() -> None:
+    """What the machine did meanwhile met one measurement of the new version, the first."""
+    machine = Machine()
+    hindered = machine.version("b", 0.001, *[0.015] * RUNS)
+    assert machine.timed(machine.version("a", 0.001), hindered, 10.0).passed
+    assert len(machine.runs) == 2 * 2 * RUNS
+
+
+def test_one_time_over_the_factor_proves_nothing_of_what_takes_long_either() -> None:
+    """One round of requests is all there is time for in each measurement."""
+    machine = Machine()
+    base, found = machine.version("a", 1.0), machine.version("b", 1.0, 50.0)
+    assert machine.timed(base, found, 10.0).passed
+    assert len(machine.runs) == 2 * 2 * 8
+
+
+def test_less_than_the_clock_can_tell_is_no_slowness() -> None:
+    machine = Machine()
+    assert machine.timed(machine.version("a", 1e-6), machine.version("b", 9e-5), 2.0).passed
+
+
+def test_times_are_the_machines_where_no_others_are_given() -> None:
+    nothing, waiting = (lambda feeds: None), (lambda feeds: time.sleep(0.001))
+    check = timed(nothing, waiting, [{"x": X}] * RUNS, 2.0)
     assert not check.passed
     assert check.value is not None
-    assert check.base is not None
-    assert "at most 2" in check.words
-    assert timed(spin(6), spin(2), requests, 2.0).passed
-    assert timed(spin(2), spin(6), requests, 30.0).passed
+    assert check.value >= 0.001

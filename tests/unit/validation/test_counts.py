@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from serving.validation import counts
 from tests.unit.validation.false_alarms import NUMBERS, TEXTS, rates
 
 
+@pytest.fixture(scope="module")
+def stats() -> Any:
+    """SciPy's: slow to import, so not in every process that collects tests."""
+    return importlib.import_module("scipy.stats")
+
+
 @pytest.mark.parametrize("freedom", [1, 2, 3, 9, 20, 400])
 @pytest.mark.parametrize("chance", [0.05, 0.001, 1e-5])
-def test_limits_of_chi_square_are_close_and_rarely_too_small(freedom: int, chance: float) -> None:
+def test_limits_of_chi_square_are_close_and_rarely_too_small(
+    stats: Any, freedom: int, chance: float
+) -> None:
     ratio = counts.chi_square_limit(freedom, chance) / stats.chi2.isf(chance, freedom)
     assert 0.985 <= ratio <= 1.08
 
@@ -28,7 +37,9 @@ def test_without_freedom_there_is_no_noise_and_without_examples_any() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99, 1.0])
 @pytest.mark.parametrize("count", [1, 10, 1000])
-def test_limits_of_a_share_hold_what_the_exact_ones_hold(share: float, count: int) -> None:
+def test_limits_of_a_share_hold_what_the_exact_ones_hold(
+    stats: Any, share: float, count: int
+) -> None:
     found = round(share * count)
     low, high = counts.share_limits(np.array([found / count]), count, 0.01)
     exact = stats.binomtest(found, count).proportion_ci(0.98, "exact")

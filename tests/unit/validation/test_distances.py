@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.spatial.distance import jensenshannon
 
 from serving.validation.distances import (
     Histogram,
@@ -113,6 +113,8 @@ def test_any_two_histograms_are_as_scipy_says(
     if not sum(one) or not sum(two):
         assert found is None
         return
+    # Slow to import, so not in every process that collects tests.
+    jensenshannon = importlib.import_module("scipy.spatial.distance").jensenshannon
     left, right = aligned(a, b)
     assert left.sum() == pytest.approx(sum(one))
     assert right.sum() == pytest.approx(sum(two))

@@ -1,6 +1,7 @@
 //! One feature's constraint, and what is found of it.
 
 use super::bound::Bound;
+use crate::error::Error;
 use crate::observe::Noted;
 use crate::tensor::shown;
 use std::collections::HashSet;
@@ -98,8 +99,16 @@ pub struct Anomaly {
 
 impl Anomaly {
     pub fn noted(&self, of: &Constraint) -> Noted {
-        let brief = format!("{}: {}", whose(of), self.kind.name());
-        Noted { input: of.input.clone(), words: self.words(of), brief, told: false }
+        Noted { input: of.input.clone(), words: self.words(of), brief: self.brief(of), told: false }
+    }
+
+    pub fn refusal(&self, of: &Constraint) -> Error {
+        Error::bad(self.words(of)).quoting(&of.input, self.brief(of))
+    }
+
+    /// Without the value.
+    fn brief(&self, of: &Constraint) -> String {
+        format!("{}: {}", whose(of), self.kind.name())
     }
 
     pub fn words(&self, of: &Constraint) -> String {

@@ -13,7 +13,7 @@ pub use constraint::{Constraint, KINDS, Kind};
 
 use crate::codec::prepare::{Data, Prepared};
 use crate::codec::{InferRequest, InputTensor, Payload};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::observe::Noted;
 use crate::observe::rate_limit::RateLimit;
 use crate::stop::Stop;
@@ -234,13 +234,13 @@ impl OfInput {
             let Some(anomaly) = anomaly else { continue };
             one.counted.counts[anomaly.kind as usize].fetch_add(1, Relaxed);
             if one.constraint.refuses {
-                refused.get_or_insert_with(|| anomaly.words(&one.constraint));
+                refused.get_or_insert_with(|| anomaly.refusal(&one.constraint));
             } else {
                 noted.get_or_insert_with(|| anomaly.noted(&one.constraint));
             }
         }
         match refused {
-            Some(words) => Err(Error::bad(words)),
+            Some(error) => Err(error),
             None => Ok(noted),
         }
     }

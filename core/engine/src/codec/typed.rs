@@ -212,23 +212,20 @@ impl<'a> Input<'a> {
         if got == self.expected {
             return Ok(data);
         }
-        Err(Error::bad(format!(
-            "unexpected number of elements for input '{}' for model '{}': expected {}, got {got}",
-            shown(self.tensor),
-            shown(self.model),
-            self.expected
-        )))
+        let (tensor, model, expected) = (shown(self.tensor), shown(self.model), self.expected);
+        let words = format!(
+            "unexpected number of elements for input '{tensor}' for model '{model}': expected {expected}, got {got}"
+        );
+        Err(Error::bad(words).quoting_nothing())
     }
 
     fn out_of_range(&self, value: u64, index: usize) -> Error {
         let signed = matches!(self.datatype, Datatype::Int8 | Datatype::Int16 | Datatype::Int32);
         let value = if signed { i128::from(value as i64) } else { i128::from(value) };
-        Error::bad(format!(
-            "element {index} of input '{}' for model '{}' is out of range for {}: {value}",
-            shown(self.tensor),
-            shown(self.model),
-            self.datatype
-        ))
+        let (tensor, model, datatype) = (shown(self.tensor), shown(self.model), self.datatype);
+        let what =
+            format!("element {index} of input '{tensor}' for model '{model}' is out of range for {datatype}");
+        Error::bad(format!("{what}: {value}")).quoting(self.tensor, what)
     }
 
     fn parts_len(&self) -> usize {

@@ -22,6 +22,7 @@ pub mod pages;
 pub mod present;
 mod queued;
 pub mod read_ahead;
+mod reporting;
 pub mod scrape;
 mod server;
 mod shared_tensors;
@@ -41,8 +42,8 @@ pub use server::Server;
 
 use crate::admission::{Budget, Clients, Shares};
 use crate::codec::compression::Encoding;
-use crate::error::{Error, ErrorCode, Result};
-use crate::events::{Events, Level};
+use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::loans::Loans;
 use crate::observe::{Observer, RequestRecord, trace};
 use crate::offload::Offload;
@@ -50,7 +51,7 @@ use crate::queue::mailbox::Mailbox;
 use crate::routes::{Route, Routes};
 use crate::shadow::Shadows;
 use crate::shared_memory::{Regions, Rules as RegionRules};
-use crate::stats::{Protocol, Stats};
+use crate::stats::Stats;
 use ::http::HeaderMap;
 use pages::Page;
 use parking_lot::Mutex;
@@ -159,7 +160,9 @@ pub struct Shared {
     pages: OnceLock<Vec<Page>>,
     /// Metrics under TensorFlow Serving's names.
     pub scrape: scrape::Scrape,
-    quiet: Quiet,
+    quiet: reporting::Quiet,
+    /// Whether any model that was published redacts some of its tensors.
+    redacts: AtomicBool,
 }
 
 /// One I/O thread's own things.
@@ -213,7 +216,8 @@ impl Shared {
             admin_port: AtomicU16::new(0),
             pages: OnceLock::new(),
             scrape: scrape::Scrape::default(),
-            quiet: Quiet::default(),
+            quiet: reporting::Quiet::default(),
+            redacts: AtomicBool::new(false),
         })
     }
 
@@ -266,61 +270,10 @@ impl Shared {
     pub fn publish(&self, changed: Vec<(String, Route)>, gone: &[String]) {
         for queue in changed.iter().flat_map(|(_, route)| route.loaded()) {
             queue.borrow_from(&self.loans);
+            self.redacts.fetch_or(queue.redacts(), Ordering::Relaxed);
         }
         self.routes.publish(changed, gone);
         self.changed.send_modify(|n| *n += 1);
-    }
-
-    /// Keep an error's original under its request id. Refusals in a storm say
-    /// nothing new: only so many of them a second are kept.
-    pub fn report(&self, protocol: Protocol, request_id: &str, model: &str, error: &Error) {
-        let level = match error.code {
-            ErrorCode::Internal => Level::Error,
-            // These say nothing of the request itself, and are counted.
-            ErrorCode::Full
-            | ErrorCode::TooManyRequests
-            | ErrorCode::Expired
-            | ErrorCode::Cancelled
-            | ErrorCode::Unavailable => Level::Debug,
-            _ => Level::Info,
-        };
-        if level != Level::Error && !self.quiet.admit() {
-            return;
-        }
-        let fields = vec![
-            ("request_id", request_id.into()),
-            ("protocol", protocol.name().into()),
-            ("model", crate::codec::names::recorded_model(model).into()),
-            ("word", error.code.name().into()),
-            ("message", error.message.clone().into()),
-            ("detail", error.detail.clone().unwrap_or_default().into()),
-        ];
-        self.events.emit(level, "request_failed", fields);
-    }
-}
-
-/// Lets a bounded number of records through each second.
-struct Quiet {
-    started: Instant,
-    second: AtomicU64,
-    count: AtomicU64,
-}
-
-const RECORDS_A_SECOND: u64 = 100;
-
-impl Default for Quiet {
-    fn default() -> Self {
-        Quiet { started: Instant::now(), second: AtomicU64::new(0), count: AtomicU64::new(0) }
-    }
-}
-
-impl Quiet {
-    fn admit(&self) -> bool {
-        let second = self.started.elapsed().as_secs();
-        if self.second.swap(second, Ordering::Relaxed) != second {
-            self.count.store(0, Ordering::Relaxed);
-        }
-        self.count.fetch_add(1, Ordering::Relaxed) < RECORDS_A_SECOND
     }
 }
 

@@ -282,6 +282,11 @@ impl<'a> OutcomeGuard<'a> {
         }
     }
 
+    /// Its error as it may be logged; `None`: as it is.
+    pub fn redacted(&self, error: &Error) -> Option<Error> {
+        self.shared.redacted(error, self.queue().as_deref())
+    }
+
     /// Count the outcome. The record comes back, for the answer names its ids.
     pub fn close(mut self, outcome: std::result::Result<&Answer, &Error>) -> Option<Arc<RequestRecord>> {
         self.done = true;
@@ -304,7 +309,9 @@ impl<'a> OutcomeGuard<'a> {
         };
         stats.answered(self.protocol, outcome.map(|_| ()).map_err(|e| e.code), self.started.elapsed());
         if let Some(record) = &self.record {
-            record.finish(&self.shared.events, outcome);
+            let redacted = outcome.err().and_then(|error| self.redacted(error));
+            let told = outcome.map_err(|error| redacted.as_ref().unwrap_or(error));
+            record.finish(&self.shared.events, told);
         }
     }
 }

@@ -133,10 +133,11 @@ impl Checked {
 fn tell(shared: &Shared, queue: &Queue, checks: &Checks, mut noted: Noted) -> Noted {
     noted.told = checks.tells();
     if noted.told {
+        let reason = if queue.hides(&noted.input) { &noted.brief } else { &noted.words };
         let fields = vec![
             ("model", queue.model().into()),
             ("version", queue.version().into()),
-            ("reason", noted.words.as_str().into()),
+            ("reason", reason.as_str().into()),
         ];
         shared.events.emit_lazily(Level::Warning, "request_anomaly", fields);
     }

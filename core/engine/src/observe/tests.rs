@@ -304,6 +304,34 @@ fn fault_98_failures_are_told_with_their_words_and_change_nothing() {
 }
 
 #[test]
+fn what_a_version_redacts_is_in_no_span_and_no_sample() {
+    let world = World::new(Some(ALL));
+    world.queue.sample(1.0);
+    let fail = |error: &Error| {
+        let mut asked = world.ask("m", 1, None);
+        assert!(asked.poll().is_none());
+        let mut batch = world.queue.next_batch().unwrap();
+        batch.gather().unwrap();
+        batch.fail(error);
+        assert_eq!(&asked.poll().unwrap().0.unwrap_err(), error, "its client is told all");
+        let spans = world.spans();
+        let mut told: Vec<_> = ["request", "batch", "run"].map(|name| World::span(&spans, name).error).into();
+        told.push(world.samples().remove(0).message);
+        told.dedup();
+        told
+    };
+    let quoting = Error::bad("expected 5, got 75").quoting("x", "too_large");
+    world.queue.show_only(Some(vec!["y".into()]));
+    assert_eq!(fail(&quoting), ["too_large"]);
+    let [told] = &fail(&Error::bad("got 75"))[..] else { panic!("one text") };
+    assert!(told.contains("redacted") && !told.contains("75"), "{told}");
+    for shown in [Some(vec!["x".into()]), Some(vec!["x".into(), "y".into()]), None] {
+        world.queue.show_only(shown);
+        assert_eq!(fail(&quoting), ["expected 5, got 75"]);
+    }
+}
+
+#[test]
 fn a_batch_that_is_split_tells_each_run() {
     let world = World::new(Some(ALL));
     let (mut first, mut second) = (world.ask("m", 1, None), world.ask("m", 1, None));

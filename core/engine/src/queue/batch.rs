@@ -285,7 +285,8 @@ impl Batch {
     fn answer_all(&mut self, error: &Error) {
         let now = Instant::now();
         self.note_run(now);
-        self.end_trace(now, &error.message);
+        let redacted = self.queue.redacted(error);
+        self.end_trace(now, &redacted.as_ref().unwrap_or(error).message);
         let mut wakes = Wakes::default();
         for member in std::mem::take(&mut self.members).into_iter().filter(|m| !is_void(m)) {
             if let Some(waker) = member.item.answer(Err(error.clone())) {
@@ -328,7 +329,7 @@ impl Drop for Batch {
 }
 
 fn internal(message: impl Into<String>) -> Error {
-    Error::new(ErrorCode::Internal, message)
+    Error::new(ErrorCode::Internal, message).quoting_nothing()
 }
 
 /// Whether this is a piece of a request that runs whole by now: it counts for nothing.

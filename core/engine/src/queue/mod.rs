@@ -21,7 +21,7 @@ pub use pending::{Pending, RequestMeta, Ticket};
 use crate::batching::policy::{Lines, Rules};
 use crate::checks::Checks;
 use crate::codec::prepare::{Limits, Prepared};
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Redaction};
 use crate::loans::Loans;
 use crate::observe::rate_limit::RateLimit;
 use crate::observe::trace;
@@ -62,6 +62,8 @@ pub struct Queue {
     statistics: RateLimit,
     /// What its schema asks of requests, where it is held against any.
     checks: ArcSwapOption<Checks>,
+    /// Which of its tensors' values are in no log, where any are.
+    redaction: ArcSwapOption<Redaction>,
     line: Mutex<Line>,
     arrived: Condvar,
     /// Callers that left since the line was last cleared of them.
@@ -132,6 +134,7 @@ impl Queue {
             samples: AtomicU64::new(0),
             statistics: RateLimit::default(),
             checks: ArcSwapOption::empty(),
+            redaction: ArcSwapOption::empty(),
             line: Mutex::new(line),
             arrived: Condvar::new(),
             left: AtomicUsize::new(0),
@@ -192,12 +195,33 @@ impl Queue {
         self.checks.load_full()
     }
 
-    /// Whether this request is drawn by its share.
-    /// Whether any share of its requests is.
+    /// Log values of these tensors alone from now on; `None`: of all.
+    pub fn show_only(&self, shown: Option<Vec<String>>) {
+        let tensors = self.signature.inputs.iter().chain(&self.signature.outputs);
+        let redaction = shown.and_then(|shown| Redaction::of(tensors.map(|spec| &*spec.name), shown));
+        self.redaction.store(redaction.map(Arc::new));
+    }
+
+    pub fn redacts(&self) -> bool {
+        self.redaction.load().is_some()
+    }
+
+    /// Whether values of this tensor are in no log.
+    pub fn hides(&self, tensor: &str) -> bool {
+        self.redaction.load().as_ref().is_some_and(|redaction| redaction.hides(tensor))
+    }
+
+    /// An error of a request as it may be logged; `None`: as it is.
+    pub fn redacted(&self, error: &Error) -> Option<Error> {
+        self.redaction.load().as_ref().and_then(|redaction| redaction.redacted(error))
+    }
+
+    /// Whether any share of its requests is drawn.
     pub fn is_sampled(&self) -> bool {
         self.samples.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether this request is drawn by its share.
     pub fn draws_sample(&self) -> bool {
         trace::drawn(self.samples.load(Ordering::Relaxed))
     }

@@ -196,7 +196,7 @@ def test_what_the_system_refuses_is_tried_again(
     def refuse(*_: Any, **__: Any) -> bytes:
         raise OSError(number, "it did not work")
 
-    monkeypatch.setattr(logged_requests, "read_file", refuse)
+    monkeypatch.setattr(logged_requests, "read_inside", refuse)
     with pytest.raises(LoadError) as error:
         found(tmp_path)
     assert (error.value.retry, "requests" in error.value.reason) == (retry, True)

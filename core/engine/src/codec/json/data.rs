@@ -176,38 +176,35 @@ impl<'j> Walk<'_, 'j> {
             shown(self.tensor),
             kind(got)
         ))
+        .quoting_nothing()
     }
 
     #[cold]
     fn no_integer(&self, text: &str) -> Error {
         if text.bytes().any(|b| !b.is_ascii_digit() && b != b'-') {
-            return Error::bad(format!(
-                "'data' of {} input '{}' must hold integers, got {}",
-                self.datatype,
-                shown(self.tensor),
-                cut(text)
-            ));
+            let wanted =
+                format!("'data' of {} input '{}' must hold integers", self.datatype, shown(self.tensor));
+            return Error::bad(format!("{wanted}, got {}", cut(text))).quoting(self.tensor, wanted);
         }
         self.out_of_range(text)
     }
 
     #[cold]
     fn out_of_range(&self, text: &str) -> Error {
-        Error::bad(format!(
-            "a value in 'data' of input '{}' is out of range for {}: {}",
-            shown(self.tensor),
-            self.datatype,
-            cut(text)
-        ))
+        let (tensor, datatype) = (shown(self.tensor), self.datatype);
+        let what = format!("a value in 'data' of input '{tensor}' is out of range for {datatype}");
+        Error::bad(format!("{what}: {}", cut(text))).quoting(self.tensor, what)
     }
 
     #[cold]
     fn ragged(&self) -> Error {
         Error::bad(format!("the arrays in 'data' of input '{}' are ragged", shown(self.tensor)))
+            .quoting_nothing()
     }
 
     #[cold]
     fn not_an_array(&self, got: Peek) -> Error {
         Error::bad(format!("'data' of input '{}' must be an array, got {}", shown(self.tensor), kind(got)))
+            .quoting_nothing()
     }
 }

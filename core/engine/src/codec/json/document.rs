@@ -24,7 +24,7 @@ pub(in crate::codec) struct Plain;
 impl Words for Plain {
     #[cold]
     fn syntax(error: JiterError) -> Error {
-        Error::bad(format!("failed to parse the request JSON buffer: {error}"))
+        Error::bad(format!("failed to parse the request JSON buffer: {error}")).quoting_nothing()
     }
 
     #[cold]
@@ -32,6 +32,7 @@ impl Words for Plain {
         Error::bad(format!(
             "failed to parse the request JSON buffer: nested more than {MAX_DEPTH} levels deep"
         ))
+        .quoting_nothing()
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn places(request: &InferRequest, signature: &Signature) -> Result<Ve
 
 fn unexpected(kind: &str, name: &str, request: &InferRequest) -> Error {
     Error::bad(format!("unexpected inference {kind} '{}' for model '{}'", shown(name), shown(&request.model)))
+        .quoting_nothing()
 }
 
 fn right_names(name: &str, specs: &[TensorSpec], lead: &str) -> String {
@@ -40,7 +41,7 @@ fn right_names(name: &str, specs: &[TensorSpec], lead: &str) -> String {
 }
 
 fn duplicate(kind: &str, name: &str) -> Error {
-    Error::bad(format!("{kind} '{}' already exists in request", shown(name)))
+    Error::bad(format!("{kind} '{}' already exists in request", shown(name))).quoting_nothing()
 }
 
 /// Names of a request that an error lists: it may have thousands.
@@ -68,6 +69,7 @@ fn missing_inputs(request: &InferRequest, signature: &Signature, missing: &[&str
         shown(&request.model),
         names(missing.iter().copied())
     ))
+    .quoting_nothing()
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -59,7 +59,7 @@ fn check_datatype(model: &str, input: &InputTensor, spec: &TensorSpec) -> Result
         return Ok(());
     }
     let (name, model, got) = (&spec.name, shown(model), shown(&input.datatype));
-    Err(Error::bad(match Datatype::from_name(&input.datatype) {
+    let words = match Datatype::from_name(&input.datatype) {
         Some(_) => {
             format!(
                 "inference input '{name}' data-type is '{got}', but model '{model}' expects '{}'",
@@ -70,7 +70,8 @@ fn check_datatype(model: &str, input: &InputTensor, spec: &TensorSpec) -> Result
             "inference input '{name}' data-type is '{got}', which is not a known datatype; model '{model}' expects '{}'",
             spec.datatype
         ),
-    }))
+    };
+    Err(Error::bad(words).quoting_nothing())
 }
 
 /// The shape the model is given: as sent, unless it came as the configuration describes it; and
@@ -90,7 +91,8 @@ fn fitting_shape(model: &str, input: &InputTensor, spec: &TensorSpec) -> Result<
         shown(model),
         show(spec.expected()),
         show(&input.shape)
-    )))
+    ))
+    .quoting_nothing())
 }
 
 fn check_raw(
@@ -115,7 +117,8 @@ fn check_size(model: &str, spec: &TensorSpec, got: usize, size: Option<usize>) -
             "input byte size mismatch for input '{}' for model '{}'. Expected {size}, got {got}",
             spec.name,
             shown(model),
-        ))),
+        ))
+        .quoting_nothing()),
         _ => Ok(()),
     }
 }
@@ -127,10 +130,9 @@ fn check_bools(spec: &TensorSpec, data: &[u8]) -> Result<()> {
         return Ok(());
     }
     let (index, byte) = data.iter().enumerate().find(|(_, byte)| **byte > 1).unwrap_or((0, &0));
-    Err(Error::bad(format!(
-        "element {index} of BOOL input '{}' is {byte}, only the bytes 0 and 1 are accepted",
-        spec.name
-    )))
+    let (name, only) = (&spec.name, "only the bytes 0 and 1 are accepted");
+    let brief = format!("element {index} of BOOL input '{name}' is neither: {only}");
+    Err(Error::bad(format!("element {index} of BOOL input '{name}' is {byte}, {only}")).quoting(name, brief))
 }
 
 fn wrong_count(model: &str, spec: &TensorSpec, shape: &[i64], expected: usize, got: usize) -> Error {
@@ -140,4 +142,5 @@ fn wrong_count(model: &str, spec: &TensorSpec, shape: &[i64], expected: usize, g
         shown(model),
         show(shape)
     ))
+    .quoting_nothing()
 }

@@ -207,11 +207,9 @@ impl<'a> Input<'a> {
     fn out_of_range(&self, value: u64, index: usize) -> Error {
         // Narrow elements come in fields of int32, of unsigned datatypes, too.
         let value = value as i64;
-        Error::bad(format!(
-            "element {index} of input '{}' is out of range for {}: {value}",
-            shown(self.tensor),
-            types::name_of(self.datatype)
-        ))
+        let (tensor, datatype) = (shown(self.tensor), types::name_of(self.datatype));
+        let what = format!("element {index} of input '{tensor}' is out of range for {datatype}");
+        Error::bad(format!("{what}: {value}")).quoting(self.tensor, what)
     }
 }
 

@@ -181,11 +181,12 @@ async fn answer(
         Err(error) => (Err(error), None, Arc::default(), String::new()),
     };
     let why = guard.routed().map(|on| on.why);
+    let redacted = outcome.as_ref().err().and_then(|error| guard.redacted(error));
     let record = guard.close(outcome.as_ref());
     outcome.map(|answer| answer.body).map_err(|error| {
         let request_id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
         let request_id = request_id.map_or_else(ids::make, str::to_owned);
-        shared.report(Protocol::Grpc, &request_id, &model, &error);
+        shared.report(Protocol::Grpc, &request_id, &model, redacted.as_ref().unwrap_or(&error));
         let answer_head = AnswerHead { model: &model, version: &version, id: id.as_deref(), asked: None };
         let write = |framed| (called.streamed.failure)(&error.message, &answer_head, why, framed);
         let encoding = head.answer_encoding(shared, compressed);

@@ -36,6 +36,7 @@ pub async fn infer(
     });
     let outcome = infer_once(io, messages, &head, request, &mut guard).await;
     let routed = guard.routed();
+    let redacted = outcome.as_ref().err().and_then(|(error, _)| guard.redacted(error));
     let record = guard.close(outcome.as_ref().map_err(|(error, _)| error));
     let id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
     let mut response = match outcome {
@@ -47,7 +48,7 @@ pub async fn infer(
         }
         Err((error, model)) => {
             let id = id.map_or_else(ids::make, str::to_owned);
-            shared.report(Protocol::Grpc, &id, &model, &error);
+            shared.report(Protocol::Grpc, &id, &model, redacted.as_ref().unwrap_or(&error));
             let mut response = failure(&error, Some(&id));
             routed.inspect(|routed| routed.put(response.headers_mut()));
             response

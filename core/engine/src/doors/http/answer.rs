@@ -46,13 +46,26 @@ pub fn success(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
+/// An error as its client is told it, and as it is logged.
+#[derive(Clone, Copy)]
+pub struct Told<'e> {
+    pub error: &'e Error,
+    pub logged: &'e Error,
+}
+
+impl<'e> Told<'e> {
+    pub fn wholly(error: &'e Error) -> Self {
+        Told { error, logged: error }
+    }
+}
+
 /// An error's answer; an id is made when the client sent none.
 pub fn failed(
     shared: &Shared,
     protocol: &Protocol,
     client_id: Option<&str>,
     model: &str,
-    error: &Error,
+    Told { error, logged }: Told<'_>,
 ) -> Response<Full<Bytes>> {
     let made;
     let id = match client_id {
@@ -62,7 +75,7 @@ pub fn failed(
             &made
         }
     };
-    shared.report(Door::Http, id, model, error);
+    shared.report(Door::Http, id, model, logged);
     let (body, kind) = (protocol.error)(error);
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = (protocol.status)(error.code);

@@ -1,6 +1,6 @@
 //! Inference over HTTP, whichever protocol's.
 
-use super::answer::{failed, success};
+use super::answer::{Told, failed, success};
 use super::cloud_event;
 use super::protocol::{self, Bodies, Named, Protocol};
 use super::request::read;
@@ -82,11 +82,15 @@ pub async fn answer(
         guard.refused(reference);
     }
     let routed = guard.routed();
+    let redacted = outcome.as_ref().err().and_then(|error| guard.redacted(error));
     let record = guard.close(outcome.as_ref());
     let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
     let mut response = match outcome {
         Ok(answer) => success(answer),
-        Err(error) => failed(shared, protocol, id, &named.model, &error),
+        Err(error) => {
+            let logged = redacted.as_ref().unwrap_or(&error);
+            failed(shared, protocol, id, &named.model, Told { error: &error, logged })
+        }
     };
     if let Some(routed) = routed {
         routed.put(response.headers_mut());

@@ -1,6 +1,6 @@
 //! What is no inference over HTTP: answered here, by whoever pulls calls, or refused.
 
-use super::answer::{failed, json};
+use super::answer::{Told, failed, json};
 use super::monitoring;
 use super::protocol::{Kind, Named, Protocol};
 use super::request::read;
@@ -51,7 +51,8 @@ pub async fn answer(
     };
     let outcome = outcome.map_err(|error| protocol.told(error));
     let word = outcome.as_ref().err().map(|error| error.code);
-    let mut response = outcome.unwrap_or_else(|error| failed(shared, protocol, id, "", &error));
+    let told = |error| failed(shared, protocol, id, "", Told::wholly(&error));
+    let mut response = outcome.unwrap_or_else(told);
     if let Some(record) = &record {
         let bytes = response.body().size_hint().lower();
         let unwell = response.status() == StatusCode::SERVICE_UNAVAILABLE;

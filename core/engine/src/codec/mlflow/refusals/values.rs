@@ -13,20 +13,29 @@ fn as_type(target: &Target<'_>, datatype: Datatype) -> String {
     format!("(input '{}', {})", shown(target.name), numpy_name(datatype))
 }
 
+/// `what` quotes the value, `brief` does not.
+#[cold]
+fn refusal(target: &Target<'_>, what: &str, brief: &str, of: &str) -> Error {
+    let brief = format!("Invalid input. {brief} {of}");
+    Error::bad(format!("Invalid input. {what} {of}")).quoting(target.name, brief)
+}
+
 #[cold]
 pub(in crate::codec::mlflow) fn no_float(target: &Target<'_>, text: &str) -> Error {
-    Error::bad(format!("Invalid input. could not convert string to float: '{}' {}", echo(text), of(target)))
+    let brief = "could not convert string to float";
+    refusal(target, &format!("{brief}: '{}'", echo(text)), brief, &of(target))
 }
 
 #[cold]
 pub(in crate::codec::mlflow) fn no_integer(target: &Target<'_>, text: &str) -> Error {
-    let text = echo(text);
-    Error::bad(format!("Invalid input. invalid literal for int() with base 10: '{text}' {}", of(target)))
+    let brief = "invalid literal for int() with base 10";
+    refusal(target, &format!("{brief}: '{}'", echo(text)), brief, &of(target))
 }
 
 #[cold]
 pub(in crate::codec::mlflow) fn no_bool(target: &Target<'_>, text: &str) -> Error {
-    Error::bad(format!("Invalid input. '{}' is neither true nor false {}", echo(text), of(target)))
+    let what = format!("'{}' is neither true nor false", echo(text));
+    refusal(target, &what, "a value is neither true nor false", &of(target))
 }
 
 #[cold]
@@ -36,21 +45,22 @@ pub(in crate::codec::mlflow) fn missing_cell(target: &Target<'_>) -> Error {
 
 #[cold]
 pub(in crate::codec::mlflow) fn cut(target: &Target<'_>, text: &str) -> Error {
-    let text = echo(text);
-    Error::bad(format!("Invalid input. {text} is no integer: the conversion would change it {}", of(target)))
+    let what = format!("{} is no integer: the conversion would change it", echo(text));
+    refusal(target, &what, "a value is no integer: the conversion would change it", &of(target))
 }
 
 /// By a conversion to `datatype`.
 #[cold]
 pub(in crate::codec::mlflow) fn rounded(target: &Target<'_>, datatype: Datatype, text: &str) -> Error {
-    let (text, of) = (echo(text), as_type(target, datatype));
-    Error::bad(format!("Invalid input. the conversion would round {text} {of}"))
+    let what = format!("the conversion would round {}", echo(text));
+    refusal(target, &what, "the conversion would round a value", &as_type(target, datatype))
 }
 
 /// Of `datatype`.
 #[cold]
 pub(in crate::codec::mlflow) fn out_of_range(target: &Target<'_>, datatype: Datatype, text: &str) -> Error {
-    Error::bad(format!("Invalid input. {} is out of range {}", echo(text), as_type(target, datatype)))
+    let what = format!("{} is out of range", echo(text));
+    refusal(target, &what, "a value is out of range", &as_type(target, datatype))
 }
 
 #[cold]
@@ -64,24 +74,22 @@ pub(in crate::codec::mlflow) fn unfit(target: &Target<'_>, what: &str) -> Error 
 
 #[cold]
 pub(in crate::codec::mlflow) fn no_datetime(target: &Target<'_>, text: &str) -> Error {
-    Error::bad(format!(
-        "Invalid input. '{}' is no date and time like 2026-11-30T12:30:00, without a time zone, of the years \
-         1678 to 2261 {}",
-        echo(text),
-        of_kind(target, "datetime")
-    ))
+    let no_datetime =
+        "is no date and time like 2026-11-30T12:30:00, without a time zone, of the years 1678 to 2261";
+    let what = format!("'{}' {no_datetime}", echo(text));
+    refusal(target, &what, &format!("a value {no_datetime}"), &of_kind(target, "datetime"))
 }
 
 #[cold]
 pub(in crate::codec::mlflow) fn no_base64(target: &Target<'_>, text: &str) -> Error {
-    let text = echo(text);
-    Error::bad(format!("Invalid input. '{text}' is not base64 {}", of_kind(target, "binary")))
+    let what = format!("'{}' is not base64", echo(text));
+    refusal(target, &what, "a value is not base64", &of_kind(target, "binary"))
 }
 
 #[cold]
 pub(in crate::codec::mlflow) fn no_utf8(target: &Target<'_>, text: &str) -> Error {
-    let (text, of) = (echo(text), of_kind(target, "binary"));
-    Error::bad(format!("Invalid input. '{text}' stands for bytes that are not valid UTF-8 {of}"))
+    let what = format!("'{}' stands for bytes that are not valid UTF-8", echo(text));
+    refusal(target, &what, "a value stands for bytes that are not valid UTF-8", &of_kind(target, "binary"))
 }
 
 /// A value of a column of lists that is none, or one of lists of another depth.

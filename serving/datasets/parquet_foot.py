@@ -6,8 +6,8 @@ foot says. Its fields stand in parquet.thrift in apache/parquet-format: FileMeta
 
 from __future__ import annotations
 
-from serving.protocols.parquet_pages import MOST_PAGES
-from serving.protocols.parquet_thrift import Reader, ThriftError
+from serving.datasets.parquet_pages import MOST_PAGES
+from serving.datasets.parquet_thrift import MOST_VALUES, Body, Reader, ThriftError
 
 _MAGIC = b"PAR1"
 # At the end of a file: the foot's length, and the magic.
@@ -22,9 +22,9 @@ _CHUNK, _COLUMN, _STRUCT, _ELEMENT = 1024, 2048, 256, 64
 
 
 class _Counted:
-    def __init__(self) -> None:
+    def __init__(self, most_chunks: int | None) -> None:
         self.bytes = 0
-        self._chunks = 0
+        self._chunks, self._most_chunks = 0, most_chunks
 
     def add(self, path: tuple[int, ...], count: int, structs: bool) -> None:
         """Raises ThriftError."""
@@ -36,23 +36,26 @@ class _Counted:
         elif path == _COLUMNS:
             each = _CHUNK
             self._chunks += count
-            if self._chunks > MOST_PAGES:
-                raise ThriftError(f"it has more than {MOST_PAGES} pages")
+            if self._most_chunks is not None and self._chunks > self._most_chunks:
+                raise ThriftError(f"it has more than {self._most_chunks} pages")
         self.bytes += each * count
 
 
-def bytes_of(body: bytes) -> int:
+def bytes_of(
+    body: Body, most_chunks: int | None = MOST_PAGES, most_values: int | None = MOST_VALUES
+) -> int:
     """Bytes that a reader takes for the foot of the file ``body``; 0 where it is no file that has
-    one, which a reader sees by itself.
+    one, which a reader sees by itself. ``most_chunks``: columns' parts of row groups that it may
+    have; ``most_values``: see ``Reader``.
 
-    Raises ThriftError where it is damaged, or is of more than can be: 65,536 columns or pages.
+    Raises ThriftError where it is damaged, or is of more than can be: 65,536 columns, or those.
     """
     # The magic at its beginning no reader looks at.
-    end = body[-_END:]
+    end = bytes(body[at] for at in range(max(0, len(body) - _END), len(body)))
     size = int.from_bytes(end[:_LENGTH], "little")
     begin = len(body) - _END - size
     if end[_LENGTH:] != _MAGIC or begin < 0:
         return 0
-    counted = _Counted()
-    Reader(body, counted.add).struct(begin)
+    counted = _Counted(most_chunks)
+    Reader(body, counted.add, most_values).struct(begin)
     return counted.bytes + 2 * size

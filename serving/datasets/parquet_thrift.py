@@ -7,7 +7,7 @@ nothing is kept of lists, and all of a file together has a bounded number of val
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 # Thrift's types.
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY = 1, 2, 3, 4, 5, 6, 7, 8
@@ -21,6 +21,14 @@ MOST_VALUES = 2_000_000
 OnList = Callable[[tuple[int, ...], int, bool], None]
 
 
+class Body(Protocol):
+    """A file's bytes by their places: ``bytes`` are one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: int, /) -> int: ...
+
+
 class ThriftError(ValueError):
     """The file is damaged, or holds more than is read here."""
 
@@ -28,13 +36,19 @@ class ThriftError(ValueError):
 class Reader:
     """Of ``body``; its methods begin at a place and say where they ended. They raise ThriftError.
 
-    ``on_list`` is told of each list before its elements are read.
+    ``on_list`` is told of each list before its elements are read. ``most_values``: of everything
+    that is read; None: as many as the body has bytes for.
     """
 
-    def __init__(self, body: bytes, on_list: OnList = lambda path, count, structs: None) -> None:
+    def __init__(
+        self,
+        body: Body,
+        on_list: OnList = lambda path, count, structs: None,
+        most_values: int | None = MOST_VALUES,
+    ) -> None:
         self._body = body
         self._on_list = on_list
-        self._left = MOST_VALUES
+        self._most = self._left = len(body) if most_values is None else most_values
 
     def struct(self, at: int, path: tuple[int, ...] = ()) -> tuple[dict[int, Any], int]:
         """The numbers of 32 bits and the structs in a struct by their fields, and where it ends."""
@@ -99,7 +113,7 @@ class Reader:
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise ThriftError(f"it has more than {MOST_VALUES} values beside its data")
+            raise ThriftError(f"it has more than {self._most} values beside its data")
 
     def _number(self, at: int) -> tuple[int, int]:
         raw, at = self._varint(at)
