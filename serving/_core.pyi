@@ -83,7 +83,7 @@ def take_short_turns() -> None:
 
 @final
 class Computing:
-    """A context. While any is open, the scheduler looks twice a millisecond who should have the
+    """A context. While any is open, the scheduler looks every millisecond who should have the
     CPU, so that threads which answer get it soon beside what takes milliseconds of it (Linux;
     a process without a ``Server`` has nobody to do it)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Before anything imports onnxruntime in the test process (fact C16).
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from tests.clients.gateway import Gateway
 
     StartGateway = Callable[..., Gateway]
+
+
+def pytest_collection() -> None:
+    """Nothing of what is made then is garbage: it isn't looked for over and over."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from serving.cancellation import Cancellation
 from serving.errors import ErrorCode
 from serving.events import log
-from serving.execution.abandoned import Runs
+from serving.execution.abandoned import Runs, Stoppable
 from serving.execution.faults import classify
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.run_limit import RunLimitError, RunStoppedError
 
 if TYPE_CHECKING:
     from serving._core import Batch
-    from serving.execution.isolation.many_texts import PackingOf
-    from serving.execution.session import Array, Output, Run
+    from serving.execution.session import Output
 
 # (event's name, its facts)
 OnEvent = Callable[[str, Mapping[str, Any]], None]
@@ -36,19 +35,8 @@ _TRIES = 3
 _PATIENCE_S = 60.0
 
 
-class AnyRunner(Protocol):
+class AnyRunner(Stoppable, Protocol):
     """``session.Runner`` or ``isolated.IsolatedRunner``."""
-
-    @property
-    def packing(self) -> PackingOf | None: ...
-    @property
-    def run(self) -> Run: ...
-
-    def run_alone(
-        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
-    ) -> Sequence[Output]: ...
-
-    def stop(self, thread: int, alone: bool = True) -> None: ...
 
     def wait_ready(
         self, timeout: float | None = None, ending: Cancellation | None = None

@@ -14,12 +14,19 @@ TRIES = 20
 
 @contextlib.contextmanager
 def line(
-    gateway: Gateway, model: str, request: Any, waiting: int, timeout: float = 60
+    gateway: Gateway,
+    model: str,
+    request: Any,
+    waiting: int,
+    timeout: float = 60,
+    *,
+    called_off: bool = False,
 ) -> Iterator[int]:
     """One run of ``request`` under way and ``waiting`` more behind it; how many were sent.
 
     Both are seen before it is left to the test. What passes by itself may be over by then on a
-    slow machine: it is sent again. All of them have been answered at the end.
+    slow machine: it is sent again. All of them have been answered at the end, or are
+    ``called_off`` there, and run no further.
     """
     with channel(gateway) as one:
         infer = stub(one).ModelInfer
@@ -48,4 +55,7 @@ def line(
             raise AssertionError("the machine is too slow for this test")
         yield len(futures)
         for future in futures:
-            future.result()
+            if called_off:
+                future.cancel()
+            else:
+                future.result()

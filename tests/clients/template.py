@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import gc
 import io
 import json
 import os
@@ -35,6 +36,9 @@ def import_all() -> None:
     import_module("serving.execution.runtime").ort()
     threads = [path.name for path in Path("/proc/self/task").iterdir()]
     assert len(threads) == 1, f"imports started threads: {threads}"
+    # No collection in a child goes through what is there, and has each page of it copied.
+    gc.collect()
+    gc.freeze()
 
 
 def serve(channel: socket.socket) -> None:

@@ -164,7 +164,7 @@ def test_fault_32_kill_and_restart_on_the_same_ports(start_gateway, repository) 
 def test_fault_33_live_at_once_ready_when_every_model_is_up_or_failed(
     start_gateway, repository
 ) -> None:
-    write(repository, "slow", slow_to_load(1.0), config=UNBATCHED)
+    write(repository, "slow", slow_to_load(0.3), config=UNBATCHED)
     write(repository, "broken", b"rubbish")
     for i in range(8):
         write(repository, f"m{i}", scale(i))

@@ -57,7 +57,7 @@ def test_a_models_own_queue_bound(start_gateway, repository, form: str) -> None:
     write(repository, "slow", slow(0.4), **BOUNDS[form])
     gateway = start_gateway(repository)
     request = oip.grpc_request("slow", {"X": SLOW})
-    with line(gateway, "slow", request, 1), channel(gateway) as one:
+    with line(gateway, "slow", request, 1, called_off=True), channel(gateway) as one:
         assert refusal(stub(one).ModelInfer, request).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

@@ -126,6 +126,8 @@ def narrow(gateway: Gateway) -> Iterator[tuple[str, HttpAnswer]]:
     for data in (SECRET, f"{SECRET}.5", f'"{SECRET}"'):
         body = {"inputs": [{**tensor, "data": [json.loads(data)]}]}
         yield f"oip {data}", gateway.infer("narrow", body)
+        # Whose values these are nobody knows.
+        yield f"nobody's {data}", gateway.infer("nobody", body)
         yield f"tf {data}", gateway.post("/v1/models/narrow:predict", {"instances": [[data]]})
         rows = {"inputs": {"X": [[json.loads(data)]]}}
         yield f"tf columns {data}", gateway.post("/v1/models/narrow:predict", rows)
@@ -142,9 +144,9 @@ def test_a_value_that_no_protocol_can_read_is_in_nothing_that_is_written(
 ) -> None:
     quoted = 0
     for what, answer in narrow(gateway):
-        assert answer.status == 400, (what, answer)
+        assert answer.status in (400, 404), (what, answer)
         quoted += SECRET in answer.body.decode()
-    assert quoted >= 8
+    assert quoted >= 10
     typed = refused(gateway, "narrow", {"X": np.array([[int(SECRET)]], np.int64)}, typed=True)
     assert typed
     written = write_down(gateway, collector)

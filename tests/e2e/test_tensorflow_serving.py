@@ -326,7 +326,7 @@ def test_grpcs_deadline_is_the_requests(gateway: Gateway) -> None:
 def test_a_full_queue_is_told_at_once_with_a_hint(start_gateway, repository) -> None:
     write(repository, "busy", slow(0.8), config=UNBATCHED)
     gateway = start_gateway(repository, {"batching.max_queue_requests": "2"})
-    with line(gateway, "busy", oip.grpc_request("busy", {"X": ROW}), 2):
+    with line(gateway, "busy", oip.grpc_request("busy", {"X": ROW}), 2, called_off=True):
         error = refused(gateway, predict_request("busy", {"X": ROW}))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) >= 0

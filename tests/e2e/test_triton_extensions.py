@@ -146,7 +146,7 @@ def test_a_priority_level_has_a_time_out_and_a_bound_of_its_own(extended: Gatewa
     shown = extended.get("/v2/models/levels/config").json()["dynamic_batching"]
     assert shown["priority_queue_policy"]["2"]["default_timeout_microseconds"] == 50000
     codes: set[Any] = set()
-    with line(extended, "levels", _of_level(1), 2), channel(extended) as one:
+    with line(extended, "levels", _of_level(1), 2, called_off=True), channel(extended) as one:
         # Those of the first level wait for their turn; of the second one may, and not for long.
         while len(codes) < 2:
             burst = [stub(one).ModelInfer.future(_of_level(2), timeout=30) for _ in range(8)]

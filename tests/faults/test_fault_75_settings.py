@@ -11,19 +11,18 @@ import json
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-import requests
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.clients import http1, http2, misbehaving, oip
 from tests.clients.busy import line
-from tests.clients.gateway import Gateway, HttpAnswer, wait_until
+from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.small_models import UNBATCHED, identity, scale, slow, tiny, write
 from tests.unit import graphs
@@ -64,25 +63,8 @@ class Elsewhere(Gateway):
     def grpc(self) -> str:
         return f"127.0.0.2:{self.grpc_port}"
 
-    def get(
-        self,
-        path: str,
-        data: bytes | None = None,
-        method: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        port: int | None = None,
-        timeout: float = 20.0,
-    ) -> HttpAnswer:
-        host = "127.0.0.3" if port == self.admin_port else "127.0.0.2"
-        answer = requests.request(
-            method or ("POST" if data is not None else "GET"),
-            f"http://{host}:{port or self.http_port}{path}",
-            data=data,
-            headers={"Content-Type": "application/json", **(headers or {})},
-            timeout=timeout,
-        )
-        lower = {key.lower(): value for key, value in answer.headers.items()}
-        return HttpAnswer(answer.status_code, lower, answer.content)
+    def host_of(self, port: int) -> str:
+        return "127.0.0.3" if port == self.admin_port else "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +155,7 @@ def test_fault_75_max_string_elements(changed: Gateway) -> None:
 
 
 def test_fault_75_process_bytes(start_gateway, repository) -> None:
-    write(repository, "slow", slow(0.5), config=UNBATCHED)
+    write(repository, "slow", slow(0.2), config=UNBATCHED)
     gateway = start_gateway(repository, {"limits.process_bytes": str(1 << 20)})
     request = oip.grpc_request("slow", {"X": np.zeros((50_000, 1), np.float32)})
     with channel(gateway) as one:
@@ -321,7 +303,7 @@ def test_fault_75_queue_bounds(
     write(repository, "slow", slow(0.4), config=config)
     gateway = start_gateway(repository, {setting: value})
     request = oip.grpc_request("slow", {"X": np.zeros((rows, 1), np.float32)})
-    with line(gateway, "slow", request, 2), channel(gateway) as one:
+    with line(gateway, "slow", request, 2, called_off=True), channel(gateway) as one:
         error = refusal(stub(one).ModelInfer, request)
         assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 

@@ -37,12 +37,12 @@ def _most_at_once(gateway: Gateway, names: set[str]) -> int:
 def test_fault_75_threads_load_is_how_many_versions_load_at_once(
     start_gateway, repository, loads: int
 ) -> None:
-    """Warming four slow models takes a while; one or two of them at a time are seen in it."""
+    """Warming three slow models takes a while; one or two of them at a time are seen in it."""
     write(repository, "first", scale(1))
     gateway = start_gateway(repository, {"threads.load": str(loads)})
-    names = {f"slow_{i}" for i in range(4)}
+    names = {f"slow_{i}" for i in range(3)}
     for name in sorted(names):
-        write(repository, name, slow_to_load(0.3), config="max_batch_size: 0\n")
+        write(repository, name, slow_to_load(0.15), config="max_batch_size: 0\n")
     wait_until(
         lambda: names & {one["name"] for one in gateway.models()["models"]}, 20, "one is found"
     )

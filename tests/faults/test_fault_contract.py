@@ -128,7 +128,7 @@ SLOW_REQUEST = oip.grpc_request("slow", {"X": SLOW})
 def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repository) -> None:
     write(repository, "busy", slow(0.8), config=UNBATCHED)
     gateway = start_gateway(repository, {"batching.max_queue_requests": "2"})
-    with line(gateway, "busy", oip.grpc_request("busy", {"X": SLOW}), 2):
+    with line(gateway, "busy", oip.grpc_request("busy", {"X": SLOW}), 2, called_off=True):
         started = time.monotonic()
         error = over_grpc(gateway, oip.grpc_request("busy", {"X": SLOW}))
         answer = gateway.infer("busy", SLOW_BODY)

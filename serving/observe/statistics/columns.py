@@ -50,10 +50,16 @@ class TensorFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Of one version, by the tensor's name."""
+    """Of one version, by the tensor's name. ``redacted``: of tensors of which nothing is kept; of
+    what was kept before, and of a schema, nothing is told."""
 
     inputs: Mapping[str, TensorFeatures]
     outputs: Mapping[str, TensorFeatures]
+    redacted: tuple[TensorFeatures, ...] = ()
+
+    def hides(self, name: str) -> bool:
+        """Whether a feature of this name is a redacted one, and no other's."""
+        return any(one.has(name) for one in self.redacted) and not self.has(name)
 
     def has(self, name: str) -> bool:
         """Whether a feature of this name is one of its own."""
@@ -83,14 +89,17 @@ def features_of(facts: VersionFacts, redact: Sequence[str]) -> Features:
     signature = facts.signature
     if signature is None:
         return NO_FEATURES
-    shown = [one for one in signature.inputs if not _is_redacted(one.name, redact)]
-    inputs = {one.name: _of_tensor(one, _names(facts, signature, one)) for one in shown}
-    outputs = {
-        one.name: _of_tensor(one, (), is_output=True)
-        for one in signature.outputs
-        if not _is_redacted(one.name, redact)
+    inputs = {
+        one.name: _of_tensor(one, _names(facts, signature, one)) for one in signature.inputs
     }
-    return Features(inputs, outputs)
+    outputs = {one.name: _of_tensor(one, (), is_output=True) for one in signature.outputs}
+    hidden = [
+        tensors.pop(name)
+        for tensors in (inputs, outputs)
+        for name in list(tensors)
+        if _is_redacted(name, redact)
+    ]
+    return Features(inputs, outputs, tuple(hidden))
 
 
 def _is_redacted(name: str, patterns: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -173,6 +174,7 @@ def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -
             raise ServingError(ErrorCode.NOT_FOUND, _NO_WINDOW)
         raise _unknown(statistics, key)
     message, start, end, samples = found
+    message = _shown(message, statistics.hides(key))
     head = {"window": asked.window, "start": start, "end": end, "samples": samples}
     return _joined({**head, "labels": statistics.labels(key, message)}, message)
 
@@ -217,7 +219,25 @@ async def _told(
         if not there.is_there(key):
             raise _unknown(there, key)
         found = nothing
-    return JSONResponse(found)
+    hides = there.hides(key)
+    rows = {
+        what: [one for one in given if not hides(one.get("feature", one.get("name")))]
+        for what, given in found.items()
+    }
+    return JSONResponse(rows)
+
+
+def _shown(message: Any, hides: Callable[[str], bool]) -> Any:
+    """A ``DatasetFeatureStatisticsList`` without the features that are redacted by now: windows
+    from before may have them."""
+    shown = type(message)()
+    shown.CopyFrom(message)
+    for whole, dataset in zip(message.datasets, shown.datasets, strict=True):
+        kept = [one for one in whole.features if not hides(one.name or ".".join(one.path.step))]
+        if len(kept) < len(whole.features):
+            del dataset.features[:]
+            dataset.features.extend(kept)
+    return shown
 
 
 def _read(statistics: Statistics, key: Key, of: Any) -> Any:

@@ -196,6 +196,7 @@ def _reference(
             before = len(faults)
             schema = _schema(path, f"the {whose} {SCHEMA}", faults)
             schema = held if len(faults) > before else schema
+    schema = _without_redacted(schema, features)
     inferred = schema is None and baseline is not None
     if inferred:
         schema = _inferred(baseline, features)
@@ -210,6 +211,17 @@ def _schema(path: Path, what: str, faults: dict[str, str]) -> Any:
     except FormatError as error:
         faults[what] = str(error)
         return None
+
+
+def _without_redacted(schema: Any, features: Features) -> Any:
+    """Windows have nothing of a redacted feature, and it is not missing in them for that."""
+    if schema is None or not features.redacted:
+        return schema
+    shown = messages.Schema()
+    shown.CopyFrom(schema)
+    del shown.feature[:]
+    shown.feature.extend(one for one in schema.feature if not features.hides(one.name))
+    return shown
 
 
 def _inferred(baseline: Any, features: Features) -> Any:

@@ -140,6 +140,10 @@ class Statistics:
     def is_there(self, key: Key) -> bool:
         return self._known.version(key) is not None
 
+    def hides(self, key: Key) -> Callable[[str], bool]:
+        """Whether a feature of a name is redacted, and so what was kept of it is not told."""
+        return self._known.features(key).hides
+
     def labels(self, key: Key, message: Any) -> Labels:
         """See ``labels_of``."""
         return labels_of(self._known, key, message)

@@ -142,7 +142,8 @@ impl Batch {
         if !std::mem::replace(&mut self.running, true) {
             self.queue.stats().executing.fetch_add(1, Ordering::Relaxed);
         }
-        let long = (self.weight().bytes > LONG).then(computing);
+        let came: usize = self.members.iter().map(|m| m.item.prepared.bytes).sum();
+        let long = (came > LONG).then(computing);
         let gathered = self.inputs();
         drop(long);
         self.gathered_at = Instant::now();

@@ -13,10 +13,10 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 /// How often, while anything computes.
-const BEAT: Duration = Duration::from_micros(500);
+const BEAT: Duration = Duration::from_millis(1);
 /// Beats without anything that computes, before the thread sleeps: work that comes piece after piece
 /// wakes it once.
-const LINGER: u32 = 20;
+const LINGER: u32 = 10;
 
 static BEATS: Beats = Beats::new();
 
@@ -29,7 +29,7 @@ pub fn start_beat() -> io::Result<()> {
     if cfg!(target_os = "linux") { BEATS.start() } else { Ok(()) }
 }
 
-/// The scheduler looks twice a millisecond who should have the CPU, for as long as the result lives: for
+/// The scheduler looks every millisecond who should have the CPU, for as long as the result lives: for
 /// what takes milliseconds of it. Where something computes already it costs two additions, else a wake.
 /// Nothing changes where no thread for it was started, nor elsewhere than on Linux.
 #[must_use]
