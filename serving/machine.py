@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
@@ -57,9 +58,43 @@ def _limits_in(second: int) -> tuple[float | None, int | None]:
     return cpu_quota(), memory_limit()
 
 
+# For a thread that has ended to be gone.
+_GONE_S = 1.0
+# As Python says it, and onnxruntime.
+_NO_THREAD = ("can't start new thread", "pthread_create failed")
+
+
 def is_thread_shortage(error: BaseException) -> bool:
     """Whether it says that the system refuses another thread, which may pass."""
-    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_THREAD)
+
+
+def spare_threads(count: int) -> None:
+    """Have so many threads more, for a moment: some libraries end the process where they get none.
+
+    Raises RuntimeError where the system starts none. When it returns they are gone, and their
+    places free for whoever comes first.
+    """
+    let_go = threading.Event()
+    threads: list[threading.Thread] = []
+    try:
+        for number in range(count):
+            thread = threading.Thread(target=let_go.wait, name=f"spare-{number}", daemon=True)
+            thread.start()
+            threads.append(thread)
+    finally:
+        let_go.set()
+        for thread in threads:
+            thread.join()
+        _wait_for_places(threads)
+
+
+def _wait_for_places(threads: Sequence[threading.Thread]) -> None:
+    """A thread that has been joined may still have a moment to go."""
+    places = [Path(f"/proc/self/task/{thread.native_id}") for thread in threads]
+    until = time.monotonic() + _GONE_S
+    while any(map(os.path.exists, places)) and time.monotonic() < until:
+        time.sleep(0.001)
 
 
 def thread_shortage_words() -> str:

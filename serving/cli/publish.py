@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving import own_memory
 from serving.cli import options
 from serving.cli.output import UserError, print_json, print_line
 
@@ -98,8 +99,10 @@ def publish(
     number = _version(version)
     if check:
         _quiet_log()
+    # Data may unpack to anything; child processes have limits of their own.
+    memory = own_memory.bounded() if training_data else nullcontext()
     try:
-        with _progress() as progress:
+        with memory, _progress() as progress:
             done = publish_model(
                 source,
                 to,

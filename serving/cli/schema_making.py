@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from serving import own_memory
 from serving.cli import options, served
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile
 from serving.cli.output import UserError, clean, print_json, print_line, print_table
@@ -251,7 +252,8 @@ def _statistics(files: Sequence[Path], schema: Any = None) -> Any:
         raise UserError("expected files of examples, or one file of statistics", code=2)
     untyped = all(file.suffix == ".csv" for file in files)
     try:
-        return statistics_of(files, schema=schema if untyped else None).message
+        with own_memory.bounded():
+            return statistics_of(files, schema=schema if untyped else None).message
     except ConfigError as error:
         raise UserError(str(error)) from None
 

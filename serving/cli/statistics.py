@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from serving import own_memory
 from serving.cli import options, served
 from serving.cli.output import UserError, clean, print_line
 
@@ -85,7 +86,7 @@ def make(
         if output is not None:
             _form(output)
         expected = read(schema, Kind.SCHEMA) if schema is not None else None
-        with _progress() as heard:
+        with own_memory.bounded(), _progress() as heard:
             found = statistics_of(
                 data, schema=expected, slice_by=slice_by, sample=sample, heard=heard
             )

@@ -179,6 +179,8 @@ def _unknown(error: BaseException) -> tuple[ErrorCode, str]:
 
 _SHORTAGE = re.compile(r"Failed to allocate memory|bad_alloc")
 
+NO_THREAD = "no thread could be started for it"
+
 # Why a model cannot be loaded: pattern -> sentence made of what it matched.
 _LOAD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
@@ -242,9 +244,19 @@ def short_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or _SHORTAGE.search(str(error)) is not None
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """What the system refused, where a load failed for that: onnxruntime has no classes of error
+    for it. Else the error."""
+    if short_of_memory(error):
+        return MemoryError()
+    return BlockingIOError() if machine.is_thread_shortage(error) else error
+
+
 def load_reason(error: BaseException) -> str:
     """Why onnxruntime refused a model, without its paths and source files."""
     text = str(error)
+    if machine.is_thread_shortage(error):
+        return NO_THREAD
     for pattern, words in _LOAD:
         if match := pattern.search(text):
             return words(match)

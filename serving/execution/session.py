@@ -16,7 +16,7 @@ from serving._core import PackedTexts
 from serving.cancellation import Cancellation
 from serving.errors import ConfigError, LoadError
 from serving.execution import external_data, providers
-from serving.execution.faults import load_reason, short_of_memory
+from serving.execution.faults import cause_of, load_reason
 from serving.execution.files import ModelFiles, open_files
 from serving.execution.graph import signature_of
 from serving.execution.private_copy import NoPlaceError, places, private_folder
@@ -275,10 +275,8 @@ def _session(
             read_config_from_model=0,
         )
     except Exception as error:
-        # onnxruntime has no class of error for a want of memory.
-        cause = MemoryError() if short_of_memory(error) else error
         words = f"{type(error).__name__}: {error}"
-        raise LoadError.after(cause, load_reason(error), words) from error
+        raise LoadError.after(cause_of(error), load_reason(error), words) from error
     # The session keeps the file's bytes to build itself anew for other providers, which
     # never happens here.
     if hasattr(session, "_model_bytes"):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
+from serving import machine
 from serving.events import log
 from serving.file_systems import is_local
 from serving.registry import tree
@@ -39,6 +40,8 @@ _AGAIN_S = 10.0
 # the watch has begun, and everything is looked through as often as if there were none.
 _WORD_S = 0.5
 _SOON_S = 0.2
+# That must be there when a watch begins, for the one that it needs: others may take some meanwhile.
+_SPARE_THREADS = 4
 
 
 class Watcher:
@@ -114,6 +117,8 @@ class Watcher:
         if not folders:
             self._stopping.wait(_AGAIN_S)
             return
+        # Its library ends the process where it gets none (fault 115).
+        machine.spare_threads(_SPARE_THREADS)
         changes = watch(
             *sorted(folders),
             watch_filter=_any,
@@ -176,6 +181,8 @@ class Watcher:
 
     def _say(self, error: Exception) -> None:
         reason = type(error).__name__
+        if machine.is_thread_shortage(error):
+            reason = "no thread could be started"
         if reason != self._said:
             self._said = reason
             log.warning(

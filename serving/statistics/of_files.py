@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from serving import own_memory
 from serving.datasets import files
 from serving.datasets.pieces import Piece, Reading, SetError, rows_of
 from serving.errors import ConfigError
@@ -156,7 +157,8 @@ def _named_pieces(
         except SetError as error:
             raise DataError(f"{path}: {error}") from None
         except MemoryError:
-            raise DataError(f"{path}: a piece of it takes more memory than there is") from None
+            words = f"a piece of it takes more memory than there is{own_memory.limit_words()}"
+            raise DataError(f"{path}: {words}") from None
         except ModuleNotFoundError as error:
             words = f"needs the package {error.name!r}: pip install 'serving[parquet]'"
             raise ConfigError(f"{path}: reading it {words}") from None

@@ -20,8 +20,8 @@ import numpy as np
 
 from serving import machine
 from serving.execution.faults import short_of_memory
-from serving.execution.isolation.child.serve import memory_of
 from serving.execution.runtime import FRUGAL_ARENA, SEVERITY_FATAL, ort
+from serving.own_memory import memory_of
 
 Result = TypeVar("Result")
 

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from serving import machine
 from serving.errors import ConfigError, LoadError, Retry
+from serving.execution.faults import NO_THREAD
 from serving.execution.isolation.framing import Message
 from serving.strict import Strict, Text, as_text
 
@@ -30,6 +32,13 @@ def to_plain(error: LoadError | ConfigError) -> Message:
         "retry": error.retry.value,
         "for_memory": error.for_memory,
     }
+
+
+def short_of_threads(error: RuntimeError) -> LoadError:
+    """What becomes of a load for which no thread could be had. Raises any other ``error``."""
+    if not machine.is_thread_shortage(error):
+        raise error
+    return LoadError(NO_THREAD, machine.thread_shortage_words(), Retry.LATER)
 
 
 def from_plain(said: object) -> LoadError | ConfigError:

@@ -88,6 +88,8 @@ class Host:
             return {"stopped": True}
         except LoadError as error:
             return {"refused": refusals.to_plain(error)}
+        except RuntimeError as error:
+            return {"refused": refusals.to_plain(refusals.short_of_threads(error))}
         except MemoryError as error:
             words = "there is not enough memory for it"
             return {"refused": refusals.to_plain(LoadError.after(error, words, repr(error)))}

@@ -289,6 +289,9 @@ def _died(job: Job, stage: str, death: ChildDiedError) -> Findings | Failure:
             short=job.size * _LARGE > job.budget,
         )
     reason = f"its trial ended with {death.words} {_WHILE[stage]}"
+    if stage == _READY:
+        # It had not been told of the version yet.
+        raise LoadError(reason, retry=Retry.LATER)
     if death.words == "SIGKILL":
         # Nobody but the kernel does that, for want of memory; which may pass.
         raise LoadError(f"{reason}: most likely for want of memory", retry=Retry.LATER)

@@ -13,7 +13,7 @@ from serving import machine
 from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
 from serving.model_config import ModelConfig
-from serving.models.actual.beside import look_beside
+from serving.models.actual.beside import Looks
 from serving.models.actual.closing import close_all, close_one
 from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
@@ -37,7 +37,7 @@ class Slots:
     """All slots. Only the loop calls this; threads report to it by ``post``."""
 
     def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+        self._outside, self._looks = outside, Looks(outside)
         self.history = History()
         self._works, self._stats = Works(), VersionStats()
         # Whether other slots than before are FAILED.
@@ -129,7 +129,7 @@ class Slots:
             if latest.fingerprint == work.slot.key.config:
                 work.config = latest.config
             work.beside = Beside(latest.stamp, latest.folder)
-            look_beside(work, self._outside)
+            self._looks.look(work)
 
     def _add(self, candidate: Candidate, known: KnownConfig | None, words: str) -> None:
         now = self._outside.mono()
@@ -280,7 +280,7 @@ class Slots:
             batching=facts.batching,
             load_seconds=round(facts.load_seconds or 0.0, 3),
         )
-        look_beside(work, self._outside)
+        self._looks.look(work)
 
     def _on_moved(self, work: Work, loaded: Loaded) -> None:
         """What was read may be half old, half new."""

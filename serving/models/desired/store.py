@@ -131,6 +131,9 @@ class DesiredState:
         it may be there all the same, for its directory could not be read; ``withdrawn``: it was
         taken out of a model config list."""
         listed = found.listed if found is not None else None
+        if found is None and not withdrawn:
+            # What a list says of it goes with the list, not with what is on disk.
+            listed = self._seen.get(model, _NOT_SEEN).listed
         found = self.contents.uploaded_of(model) or found
         delisted, withdrawn = withdrawn, withdrawn and found is None
         # What follows asks whether it is wanted.

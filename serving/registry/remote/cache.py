@@ -25,7 +25,8 @@ from pathlib import Path
 from serving.errors import LoadError, Retry
 from serving.events import log
 from serving.registry.placing import rename_to_new, sync_folder
-from serving.registry.remote.downloading import download, sum_of, words_of
+from serving.registry.remote.downloading import download, words_of
+from serving.registry.remote.folders import bytes_of, remove, with_parts, wrong
 from serving.registry.remote.kept import Entry, read_entry, read_name, write_entry, write_name
 from serving.registry.remote.listing import (
     Listing,
@@ -118,7 +119,7 @@ class Cache:
                 return None
             known.used = self._wall()
         folder = self._entries / known.entry.digest
-        if why := _wrong(folder, known.entry.listing, check):
+        if why := wrong(folder, known.entry.listing, check):
             log.warning("cached_version_damaged", path=str(folder), reason=why)
             self._drop(known.entry.digest)
             return None
@@ -161,14 +162,15 @@ class Cache:
     def _placed(self, key: str, listing: Listing, work: Path) -> Path:
         entry = Entry(digest_of(listing), listing)
         folder = self._entries / entry.digest
-        if folder.exists() and _wrong(folder, listing, _nothing):
+        if folder.exists() and wrong(folder, listing, _nothing):
             self._drop(entry.digest)
         with self._changing:
+            # First what a full disk may refuse: then what came is still where it goes on.
             write_entry(self._entries, entry)
+            write_name(self._name(key), entry.digest)
             with contextlib.suppress(FileExistsError):
                 rename_to_new(work / "files", folder)
                 sync_folder(self._entries)
-            write_name(self._name(key), entry.digest)
             with self._lock:
                 self._known[key] = _Known(entry, self._wall())
         shutil.rmtree(work, ignore_errors=True)
@@ -195,19 +197,20 @@ class Cache:
                 retry=Retry.ON_CHANGE,
             )
         while digest := self._surplus(size):
-            log.info("cached_version_removed", digest=digest[:16])
+            _tell_removed(digest)
         # What is on its way takes room, too, but for what of it came already.
         with self._lock:
             reserved = dict(self._reserved)
         wanted = sum(max(0, n - self._came(one)) for one, n in reserved.items()) + _SPARE
         self._clear_work(wanted)
+        self._clear_entries(wanted)
         free = shutil.disk_usage(self.root).free
         if free < wanted:
             raise RemoteError(f"its files have {size} bytes, and {free} are free on the disk")
 
     def _came(self, key: str) -> int:
         """Bytes of a download that is under way, or was."""
-        return _bytes_of(self.root / "work" / key)
+        return bytes_of(self.root / "work" / key)
 
     def _clear_work(self, wanted: int) -> None:
         """Downloads that nobody goes on with may be gone on with, while there is room for them."""
@@ -218,7 +221,24 @@ class Cache:
         for at, place in sorted(((one.stat().st_mtime, one) for one in places), reverse=True):
             left -= self._came(place.name)
             if at < old or left < 0 or shutil.disk_usage(self.root).free < wanted:
-                _remove(place)
+                remove(place)
+
+    def _clear_entries(self, wanted: int) -> None:
+        """What nobody uses goes where the disk is short, however little that is of what may be
+        kept; unless it would go for nothing."""
+        with self._lock:
+            sizes = {one.entry.digest: one.entry.size for one in self._known.values()}
+            most = sum(sizes[digest] for digest in self._unused())
+        if shutil.disk_usage(self.root).free + most < wanted:
+            return
+        while shutil.disk_usage(self.root).free < wanted:
+            with self._lock:
+                unused = self._unused()
+                keys = self._forgotten(unused[0]) if unused else ()
+            if not unused:
+                return
+            self._delete(unused[0], keys)
+            _tell_removed(unused[0])
 
     def _held(self) -> int:
         sizes = {one.entry.digest: one.entry.size for one in self._known.values()}
@@ -263,13 +283,13 @@ class Cache:
         reason = "there is no state directory"
         if root is not None:
             try:
-                return _with_parts(root)
+                return with_parts(root)
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
         self._temporary = Path(tempfile.mkdtemp(prefix="serving-versions-"))
         effect = "versions from elsewhere are downloaded anew by the next start"
         log.warning("cache_is_temporary", reason=reason, effect=effect)
-        return _with_parts(self._temporary)
+        return with_parts(self._temporary)
 
     def _look(self) -> None:
         """What an earlier process left: whole entries are taken up, the rest goes."""
@@ -284,13 +304,13 @@ class Cache:
             self._known[file.stem] = _Known(entry, file.stat().st_mtime)
         for place in self._entries.iterdir():
             if place.name.removesuffix(".json") not in entries:
-                _remove(place)
+                remove(place)
         for place in (self.root / "names").iterdir():
             if place.suffix != ".json":
-                _remove(place)
+                remove(place)
         for place in (self.root / "work").iterdir():
             if self._wall() - place.stat().st_mtime > _OLD_S:
-                _remove(place)
+                remove(place)
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
@@ -313,37 +333,5 @@ def cache_in(state: StateDir, most: int) -> Cache:
     return Cache(state.path / "versions" if state.path and state.is_ours else None, most)
 
 
-def _with_parts(root: Path) -> Path:
-    make_private(root)
-    for part in ("entries", "names", "work"):
-        make_private(root / part)
-    return root
-
-
-def _wrong(folder: Path, listing: Listing, check: Callable[[], None]) -> str:
-    """How a folder is not what it was, "" where it is."""
-    try:
-        for path, file in listing.items():
-            check()
-            if sum_of(folder / path) != file.sha256:
-                return f"{path} has changed"
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return ""
-
-
-def _bytes_of(folder: Path) -> int:
-    sizes = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                sizes += os.lstat(Path(place, name)).st_size
-    return sizes
-
-
-def _remove(place: Path) -> None:
-    with contextlib.suppress(OSError):
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            place.unlink()
+def _tell_removed(digest: str) -> None:
+    log.info("cached_version_removed", digest=digest[:16])

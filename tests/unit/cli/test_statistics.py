@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
+from serving import machine
 from serving.cli import app
 from serving.cli.output import UserError
 from serving.cli.statistics_table import fitting
 from serving.statistics import files
 from serving.statistics.metadata import Kind, messages
+from tests.unit import graphs
 
 CSV = "age,city\n31,rome\n42,oslo\n,rome\n"
 SCHEMA = """
@@ -192,3 +198,33 @@ def test_figures_that_none_can_have_are_a_table_too(tmp_path: Path) -> None:
 
     assert done.returncode == 0
     assert done.stdout.splitlines()[2].split()[:2] == ["age", "77"]
+
+
+@pytest.mark.parametrize("command", ["stats", "schema", "publish"])
+def test_fault_114_a_row_of_millions_of_values_ends_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """All rows but one are empty: what pages say is small, and so is what a row has on average."""
+    count = 40_000_000
+    ends = np.concatenate([[0], np.full(16_384, count)]).astype(np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(np.zeros(count, np.int8)))
+    data = tmp_path / "data.parquet"
+    parquet.write_table(pa.table({"l": lists}), data, compression="zstd", store_schema=False)
+    del lists
+    assert data.stat().st_size < 10_000
+    monkeypatch.setattr(machine, "usable_memory", lambda: 400 * 1024 * 1024)
+    (tmp_path / "to").mkdir()
+    (tmp_path / "model.onnx").write_bytes(graphs.softmax().SerializeToString())
+    arguments: list[object] = {
+        "stats": ["stats", data],
+        "schema": ["schema", "infer", data],
+        "publish": [
+            *("publish", tmp_path / "model.onnx", "--to", tmp_path / "to", "--model", "m"),
+            *("--training-data", data),
+        ],
+    }[command]
+    done = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert done.exit_code == 1
+    told = f"{data}: a piece of it takes more memory than there is: this process may have"
+    assert told in str(done.exception) + done.output
+    assert resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY

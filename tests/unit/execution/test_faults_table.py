@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from serving.errors import ErrorCode, LoadError
+from serving.errors import ErrorCode, LoadError, Retry
 from serving.execution import text_locale
-from serving.execution.faults import Limit, classify, load_reason
+from serving.execution.faults import NO_THREAD, Limit, cause_of, classify, load_reason
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -289,3 +289,17 @@ def test_an_unknown_load_error_keeps_its_original_for_the_log_only():
     assert (
         load_reason(RuntimeError("/srv/models/x: strange")) == "onnxruntime cannot load the model"
     )
+
+
+def test_fault_115_a_thread_that_could_not_be_had_may_be_there_another_time() -> None:
+    # As a control group without a free place had it; where the pool has more threads than one
+    # onnxruntime may also wait for ever, so that this is not made anew here.
+    error = RuntimeError(
+        "/onnxruntime_src/onnxruntime/core/platform/posix/env.cc:327 PosixThread::PosixThread(...)"
+        " pthread_create failed, error code: 11 error msg: Resource temporarily unavailable"
+    )
+    assert load_reason(error) == NO_THREAD
+    assert Retry.after(cause_of(error)) is Retry.LATER
+    assert not classify(error).message.startswith("/")
+    other = RuntimeError("strange")
+    assert cause_of(other) is other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,22 @@ def test_cpus_are_told_apart_by_model_and_instruction_sets(tmp_path):
     two.write_text(text.format(2400, "avx512f"))
     assert machine.processor_in(one) != machine.processor_in(two)
     assert machine.processor_in(tmp_path / "absent")
+
+
+def test_spare_threads_are_gone_when_they_were_there_and_a_want_of_them_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine.spare_threads(3)
+    assert not [one for one in threading.enumerate() if one.name.startswith("spare-")]
+    start, started = threading.Thread.start, []
+
+    def second_fails(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", second_fails)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        machine.spare_threads(3)
+    assert not started[0].is_alive()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.models.actual import beside
 from tests.unit.manager_world import World
 
 
@@ -21,9 +22,9 @@ def world(tmp_path: Path) -> World:
 
 def edit(world: World, name: str, text: str) -> None:
     """As an editor does: another file takes its place, which the folder tells."""
-    beside = world.root / "m" / f"{name}.new"
-    beside.write_text(text)
-    beside.rename(beside.with_name(name))
+    new = world.root / "m" / f"{name}.new"
+    new.write_text(text)
+    new.rename(new.with_name(name))
 
 
 def looks(world: World) -> list[int]:
@@ -73,5 +74,34 @@ def test_without_a_thread_it_looks_the_next_time_that_anything_is_seen(world: Wo
     world.threads = 1000
     # Which nobody wants.
     world.write("m", 3)
+    world.change()
+    assert looks(world) == [1, 1]
+
+
+def test_fault_113_edits_after_each_other_take_one_thread_and_one_look(world: World) -> None:
+    """An edit a second, of what takes longer to read, took a thread more each time."""
+    world.change()
+    for number in range(3):
+        edit(world, "schema.pbtxt", f"feature {{ }} # {number}")
+        for _ in range(6):
+            world.tick(1.01)
+    assert [name for name, _ in world.jobs] == ["look-beside"]
+    assert looks(world) == [0, 0]
+    world.settle()
+    assert looks(world) == [1, 1]
+    edit(world, "schema.pbtxt", "feature {}")
+    world.change()
+    assert looks(world) == [2, 2]
+
+
+def test_without_a_thread_of_low_priority_they_look_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(work: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(beside, "run_low_priority", none)
+    world.change()
+    edit(world, "schema.pbtxt", "feature {}")
     world.change()
     assert looks(world) == [1, 1]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from serving import machine
 from serving.registry import watch
 from serving.registry.watch import Watcher
 from tests.clients.gateway import wait_until
@@ -193,3 +194,24 @@ def test_where_the_system_cannot_watch_one_line_says_so(
     with watching(tmp_path):
         assert tried.wait(5)
     assert lines == ["registry_not_watched"]
+
+
+def test_fault_115_no_watch_begins_where_no_thread_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its library would end the process."""
+    reasons: list[object] = []
+    begun: list[object] = []
+
+    def none_left(count: int) -> None:
+        assert count > 1
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(machine, "spare_threads", none_left)
+    monkeypatch.setattr(watch, "watch", lambda *paths, **options: begun.append(paths))
+    said = "serving.registry.watch.log.warning"
+    monkeypatch.setattr(said, lambda event, reason, **_: reasons.append(reason))
+    with watching(tmp_path):
+        wait_until(lambda: reasons, 5, "it is told")
+    assert reasons == ["no thread could be started"]
+    assert not begun

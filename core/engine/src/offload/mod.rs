@@ -3,6 +3,7 @@
 //! work that runs learns by its [`Stop`] that nobody waits for it any more.
 
 mod policy;
+mod spare;
 
 use crate::admission::Client;
 use crate::error::{Error, ErrorCode, Result};
@@ -11,12 +12,14 @@ use crate::stop::Stop;
 use parking_lot::Mutex;
 pub use policy::LARGE;
 use policy::{Answer, Lines, Rules, Waiter};
+use spare::Spare;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// Helpers for each I/O thread, of which one is kept for small work.
 const HELPERS: usize = 3;
@@ -37,6 +40,7 @@ pub fn helpers(io_threads: usize) -> usize {
 pub struct Offload {
     began: Instant,
     state: Mutex<State>,
+    spare: Spare,
 }
 
 #[derive(Debug)]
@@ -75,7 +79,7 @@ impl Offload {
 
     fn with(rules: Rules) -> Arc<Self> {
         let state = State { lines: Lines::new(rules), come: 0, seats: HashMap::new() };
-        Arc::new(Offload { began: Instant::now(), state: Mutex::new(state) })
+        Arc::new(Offload { began: Instant::now(), state: Mutex::new(state), spare: Spare::new() })
     }
 
     /// Work that waits, and that runs.
@@ -100,18 +104,17 @@ impl Offload {
         let stop = Arc::new(Stop::at(deadline));
         let _leaving = Leaving(stop.clone());
         let computing = (bytes > LONG).then(computing);
-        let working = tokio::task::spawn_blocking(move || {
+        let (tell, told) = oneshot::channel();
+        self.spare.start(Box::new(move || {
             let _held = (turn, computing);
-            stop.check()?;
-            let done = work(&stop, &mut held)?;
-            Ok((done, held))
-        });
-        match before(deadline, working).await? {
+            let done = stop.check().and_then(|()| work(&stop, &mut held));
+            // Nobody may wait any more.
+            let _ = tell.send(done.map(|done| (done, held)));
+        }));
+        match before(deadline, told).await? {
             Ok(result) => result,
-            Err(error) => {
-                Err(Error::new(ErrorCode::Internal, "the request could not be decoded")
-                    .detail(error.to_string()))
-            }
+            Err(_) => Err(Error::new(ErrorCode::Internal, "the request could not be decoded")
+                .detail("its helper panicked, or there is none")),
         }
     }
 

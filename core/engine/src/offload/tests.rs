@@ -150,3 +150,21 @@ async fn work_that_panics_gives_its_helper_back() {
     assert_eq!(offload.run(job((), None), broken).await.unwrap_err().code, ErrorCode::Internal);
     idle(&offload).await;
 }
+
+#[test]
+fn fault_115_work_is_done_where_the_system_starts_no_thread_and_gives_its_turn_back() {
+    // Without a runtime tokio panics as it does where it gets no thread.
+    let spare = Spare::new();
+    let (tx, rx) = std::sync::mpsc::channel();
+    let panicking = tx.clone();
+    spare.start(Box::new(move || {
+        let _gone = panicking;
+        panic!("in the helper that must go on");
+    }));
+    for number in 0..3 {
+        let tx = tx.clone();
+        spare.start(Box::new(move || tx.send(number).unwrap()));
+    }
+    drop(tx);
+    assert_eq!(rx.iter().collect::<Vec<_>>(), [0, 1, 2]);
+}

@@ -75,12 +75,19 @@ class Host:
         """``load`` (with a snapshot of the files, empty or full) or ``channel`` (its socket)."""
         (fd,) = fds
         if message["do"] == "channel":
-            threading.Thread(target=self._serve, args=(fd,), name="run", daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(fd,), name="run", daemon=True)
+            try:
+                thread.start()
+            except BaseException:  # there is none for it
+                os.close(fd)
+                raise
             return {}
         try:
             return self._load(message, fd)
         except (LoadError, ConfigError) as error:
             return {"refused": refusals.to_plain(error)}
+        except RuntimeError as error:
+            return {"refused": refusals.to_plain(refusals.short_of_threads(error))}
         finally:
             os.close(fd)
 

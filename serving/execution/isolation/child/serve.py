@@ -17,6 +17,7 @@ from pathlib import Path
 
 from serving.execution.isolation import framing
 from serving.execution.isolation.framing import Message
+from serving.own_memory import memory_of
 
 Handler = Callable[[Message, list[int]], Message]
 
@@ -92,18 +93,6 @@ def give_way(niceness: int) -> None:
         with contextlib.suppress(OSError):  # it has ended
             now = os.getpriority(os.PRIO_PROCESS, thread)
             os.setpriority(os.PRIO_PROCESS, thread, min(19, now + niceness))
-
-
-def memory_of(kind: str) -> int:
-    """Of this process now, in bytes; 0 where the system can't tell. ``VmData``: what RLIMIT_DATA
-    counts; ``RssAnon``: what is there of it."""
-    try:
-        for line in (_PROC / "status").read_text().splitlines():  # file: the kernel's
-            if line.startswith(f"{kind}:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
 
 
 def ignore_signals() -> None:

@@ -161,6 +161,9 @@ class Child:
 def _ended(process: Process, seconds: float) -> int:
     """Its status once it has ended; TimeoutExpired where it has not ``seconds`` later. Until
     then this sleeps: ``Popen.wait`` with a time-out looks again and again."""
+    # The number of one that was collected may be somebody else's by now.
+    if (code := process.poll()) is not None:
+        return code
     try:
         pidfd = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # macOS; or a container forbids it; or it is gone

@@ -16,19 +16,22 @@ from collections import deque
 
 # Longer than threads were seen to wait for a CPU.
 _LATER_S = 10.0
+# That wait: each is one of the processes that a container, or a user, may have.
+_MOST = 8
 
 
 class _Ended:
     """Those that are to be collected, the next first, and whether a thread is at it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._due: deque[tuple[float, int]] = deque()
         self._collecting = False
 
     def add(self, pid: int) -> None:
-        with self._lock:
+        with self._changed:
             self._due.append((time.monotonic() + _LATER_S, pid))
+            self._changed.notify()
             if self._collecting:
                 return
             thread = threading.Thread(target=self._collect, name="ended", daemon=True)
@@ -38,15 +41,21 @@ class _Ended:
                 self._collecting = True
 
     def _collect(self) -> None:
-        while True:
-            with self._lock:
-                if not self._due:
-                    self._collecting = False
-                    return
-                due, pid = self._due.popleft()
-            time.sleep(max(0.0, due - time.monotonic()))
+        while (pid := self._next()) is not None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+    def _next(self) -> int | None:
+        """The next one, once its time has come or there are too many; None: there is none."""
+        with self._changed:
+            if not self._due:
+                self._collecting = False
+                return None
+            due, pid = self._due[0]
+            while len(self._due) <= _MOST and (left := due - time.monotonic()) > 0:
+                self._changed.wait(left)
+            self._due.popleft()
+            return pid
 
 
 _ended = _Ended()

@@ -14,7 +14,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from serving._core import Computing
-from serving.errors import ConfigError, LoadError, Retry
+from serving.errors import ConfigError, ErrorCode, LoadError, Retry
+from serving.execution.faults import Fault, FaultError
 from serving.execution.isolation import refusals
 from serving.execution.isolation.channel import Channel, NonsenseError
 from serving.execution.isolation.crashes import CrashError, NotRunningError
@@ -188,9 +189,14 @@ class Hosted:
                 self.child.ask({"do": "channel"}, [channel.theirs.fileno()], self._timeout())
         except TimeoutError:
             raise self._over_limit(channel) from None
-        except (ChildDiedError, ChildFailedError) as error:
+        except ChildDiedError as error:
             self._lost(channel)
             raise NotRunningError(str(error)) from None
+        except ChildFailedError as error:
+            # It had no thread for it, and goes on.
+            self._unused(channel)
+            words = "the model's process has no thread for this request just now"
+            raise FaultError(Fault(ErrorCode.UNAVAILABLE, words, str(error))) from None
         return channel
 
     def _open(self) -> Channel:
@@ -218,6 +224,12 @@ class Hosted:
             if not (self._dead or channel.spent):
                 self._idle.put(channel)
                 return
+        channel.close()
+
+    def _unused(self, channel: Channel) -> None:
+        with self._lock:
+            self._running -= 1
+            self._busy.pop(threading.get_ident(), None)
         channel.close()
 
     def _lost(self, channel: Channel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 
 import pytest
 
-from serving.execution.isolation.parent import reaping
+from serving.execution.isolation.parent import process, reaping
 from serving.execution.isolation.parent.forked import Forked
 from tests.clients.gateway import wait_until
 from tests.clients.processes import state_of
@@ -74,3 +75,31 @@ def test_one_that_ends_while_there_is_no_thread_is_collected_with_the_next(
     assert state_of(first.pid) == "Z"
     assert second.wait() == 0
     gone([first, second])
+
+
+def test_fault_20_no_more_that_have_ended_wait_than_there_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reaping, "_MOST", 2)
+    monkeypatch.setattr(reaping, "_ended", type(reaping._ended)())
+    several = [child("pass") for _ in range(4)]
+    for one in several:
+        assert one.wait() == 0
+    gone(several[:2])
+    assert [state_of(one.pid) for one in several[2:]] == ["Z", "Z"]
+    # Not ours to leave behind.
+    monkeypatch.setattr(reaping, "_MOST", 0)
+    last = child("pass")
+    assert last.wait() == 0
+    gone([*several, last])
+
+
+def test_the_end_of_a_collected_one_is_not_looked_for_under_a_number_of_somebody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reaping, "_LATER_S", 0.0)
+    ended = child("raise SystemExit(3)")
+    assert ended.wait() == 3
+    gone([ended])
+    ended.pid = os.getpid()
+    assert process._ended(ended, 0.1) == 3

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 from serving.errors import ConfigError, LoadError, Retry
+from serving.execution import runtime
 from serving.execution.isolation import refusals
+from serving.execution.isolation.child import main
+from serving.loading.trial import child as trial
+from serving.settings import Settings
 
 
 @pytest.mark.parametrize("retry", list(Retry))
@@ -62,3 +69,42 @@ def test_what_the_system_refused_may_pass_and_what_is_missing_comes_as_a_change(
     error: BaseException, retry: Retry
 ) -> None:
     assert LoadError.after(error, "no").retry is retry
+
+
+@pytest.mark.parametrize("what", ["a trial", "a version's own"])
+@pytest.mark.parametrize("words", ["can't start new thread", "something else"])
+def test_fault_115_a_child_without_a_thread_for_a_version_refuses_it_for_now(
+    monkeypatch: pytest.MonkeyPatch, what: str, words: str
+) -> None:
+    def none(settings: Settings) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(runtime, "start_global_pool", none)
+    monkeypatch.setattr("sys.setswitchinterval", float)
+    message = {"do": "ready", "settings": Settings().model_dump(mode="json")}
+    if what == "a trial":
+        ask = partial(trial.Host().handle, message, [])
+    else:
+        ask = partial(main.Host().handle, message | {"do": "load"}, [os.dup(0)])
+    if words == "something else":
+        with pytest.raises(RuntimeError, match=words):
+            ask()
+        return
+    found = refusals.from_plain(ask()["refused"])
+    assert isinstance(found, LoadError)
+    assert found.reason == "no thread could be started for it"
+    assert found.retry is Retry.LATER
+
+
+def test_fault_115_a_child_without_a_thread_for_a_run_keeps_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    host, fd = main.Host(), os.dup(0)
+    monkeypatch.setattr(threading.Thread, "start", none)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        host.handle({"do": "channel"}, [fd])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

@@ -21,6 +21,7 @@ from serving.errors import ErrorCode, LoadError, Retry
 from serving.execution.faults import FaultError
 from serving.execution.isolation import idle_channels
 from serving.execution.isolation.crashes import CrashError, NotRunningError
+from serving.execution.isolation.parent.process import ChildFailedError
 from serving.execution.isolation.parent.supervised import IsolatedRunner, load_isolated_runner
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Runner, load_runner
@@ -569,3 +570,26 @@ def test_fault_106_long_runs_in_a_child_give_way(load: Load) -> None:
     own = os.getpriority(os.PRIO_PROCESS, os.getpid())
     wait_until(lambda: nicest(long) == min(19, own + 5), 5, "the long ones give way")
     assert nicest(short) == own
+
+
+def test_fault_115_a_child_without_a_thread_for_a_run_serves_the_next_one(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = load(scale(2.0))
+    hosted = runner._hosted
+    assert hosted is not None
+    before, pid = open_fds(), runner.pid
+
+    def none(*args: object, **more: object) -> None:
+        raise ChildFailedError("RuntimeError: can't start new thread")
+
+    feeds = {"X": np.ones((1, 2), np.float32)}
+    with monkeypatch.context() as short:
+        short.setattr(hosted.child, "ask", none)
+        for _ in range(2):
+            with pytest.raises(FaultError, match="no thread for this request") as refused:
+                runner.run(["Y"], feeds)
+            assert refused.value.fault.code is ErrorCode.UNAVAILABLE
+    assert open_fds() == before
+    assert plain(runner.run(["Y"], feeds)[0])[1] == (1, 2)
+    assert runner.pid == pid

@@ -390,6 +390,22 @@ def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatc
     assert caught.value.retry is Retry.LATER
 
 
+def test_fault_115_a_trial_that_ends_before_it_has_the_version_says_nothing_of_it(
+    trials, tmp_path, monkeypatch
+):
+    """As one without a thread for who listens."""
+    state = StateDir(tmp_path / "state")
+    ended = ChildDiedError("exit status 1", None, 1)
+    monkeypatch.setattr(
+        "serving.loading.trial.trial._stages",
+        lambda child, job, *_, **__: _Ending(_died(job, "ready", ended)),
+    )
+    with pytest.raises(LoadError, match="exit status 1 before it was loaded") as caught:
+        trials(state).load(graphs.softmax(), fingerprint="f")
+    assert caught.value.retry is Retry.LATER
+    assert state.names(FOLDER) == []
+
+
 def test_the_trials_kept_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "MOST", 8)
     state = StateDir(tmp_path / "state")

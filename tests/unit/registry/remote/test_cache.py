@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import time
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from serving.errors import LoadError, Retry
+from serving.registry.remote import cache, folders
 from serving.registry.remote.cache import Cache
 from serving.registry.remote.listing import Listing, RemoteError, RemoteFile
 
@@ -263,8 +265,85 @@ def test_a_call_that_is_off_ends_the_download(world: World) -> None:
 
 def test_where_the_directory_cannot_be_made_a_temporary_one_serves(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    cache = Cache(tmp_path / "file" / "versions", 1000)
-    folder = cache.fetch("a", lambda: Far({"model.onnx": b"abc"}), lambda: None)
+    kept = Cache(tmp_path / "file" / "versions", 1000)
+    folder = kept.fetch("a", lambda: Far({"model.onnx": b"abc"}), lambda: None)
     assert (folder / "model.onnx").read_bytes() == b"abc"
-    cache.close()
+    kept.close()
     assert not folder.exists()
+
+
+def disk_of(monkeypatch: pytest.MonkeyPatch, root: Path, size: int) -> None:
+    """A disk on which ``size`` bytes of files have room, beside what always stays free."""
+
+    def usage(path: Path) -> _Usage:
+        held = sum(p.stat().st_size for p in root.glob("*/*/**/*") if p.is_file())
+        return _Usage(size, held, 64 * 1024 * 1024 + size - held)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+
+def test_fault_16_what_nobody_uses_goes_for_a_disk_that_is_full_before_the_bound_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk_of(monkeypatch, world.root, 250)
+    world.fetch("a")
+    world.fetch("b")
+    world.used = {"a"}
+    world.fetch("c")
+    assert [key for key in "abc" if world.cache.has(key)] == ["a", "c"]
+    assert world.cache.held_bytes == 200
+
+
+def test_fault_16_nothing_goes_where_that_would_make_no_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk_of(monkeypatch, world.root, 250)
+    world.fetch("a")
+    world.fetch("b")
+    world.used = {"a"}
+    far = Far({"model.onnx": b"x" * 200})
+    with pytest.raises(LoadError, match=r"200 bytes, and \d+ are free") as refused:
+        world.fetch("c", far)
+    assert refused.value.retry is Retry.LATER
+    assert not far.read
+    assert [key for key in "ab" if world.cache.has(key)] == ["a", "b"]
+
+
+def test_fault_16_what_came_before_the_disk_was_full_need_not_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last places on it may be missing for the documents alone."""
+    far = Far({"model.onnx": b"a" * 100}, summed=True)
+
+    def full(place: Path, digest: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "write_name", full)
+        with pytest.raises(LoadError, match="no space left") as refused:
+            world.fetch("a", far)
+    assert refused.value.retry is Retry.LATER
+    assert not world.cache.has("a")
+    # Whatever takes room on the disk is counted, or may go for others.
+    assert [one for one in (world.root / "entries").iterdir() if one.is_dir()] == []
+    assert (world.fetch("a", far) / "model.onnx").read_bytes() == b"a" * 100
+    assert far.read == [("model.onnx", 0)]
+
+
+def test_fault_17_a_want_of_descriptors_is_no_damage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the store down, what is here is all there is."""
+    world.fetch("a")
+
+    def short(place: Path) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "sum_of", short)
+        with pytest.raises(LoadError, match="too many open files") as refused:
+            world.fetch("a")
+    assert refused.value.retry is Retry.LATER
+    far = Far({})
+    assert world.fetch("a", far).is_dir()
+    assert not far.read
