@@ -113,7 +113,8 @@ def test_sizes_are_said_in_words(count, said):
 def test_what_this_process_takes_shows():
     """Of the system: what the allocator has left from earlier tests would not be new."""
     before = resident()
-    with mmap.mmap(-1, 50_000_000) as held:
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    with mmap.mmap(-1, 50_000_000, flags) as held:
         held[:: mmap.PAGESIZE] = bytes(-(-len(held) // mmap.PAGESIZE))
         assert resident() - before > 40_000_000
 
