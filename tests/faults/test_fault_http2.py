@@ -61,6 +61,42 @@ def test_fault_44_rapid_reset_is_cut_off(tight: Gateway, port: int) -> None:
     assert met.ended, "50 000 resets went through on one connection"
 
 
+def test_fault_70_calls_given_up_at_once_end_no_other(tight: Gateway, port: int) -> None:
+    """As many as may be open, opened and reset in one write, before anybody looked at them."""
+
+    def get(stream: int) -> bytes:
+        return http2.headers_frame(stream, BLOCK, "END_HEADERS", "END_STREAM")
+
+    burst = get(1)
+    for stream in range(3, 3 + 2 * 30, 2):
+        burst += get(stream) + RstStreamFrame(stream, error_code=8).serialize()
+    with Witness(tight), http1.connection(port, 5) as sock:
+        http1.send(sock, http2.PREFACE + SettingsFrame(0).serialize() + burst)
+        answered, came = _answered(sock, 1)
+        assert answered, came
+        http1.send(sock, get(63))
+        answered, came = _answered(sock, 63)
+        assert answered, came
+
+
+def _answered(sock: socket.socket, stream: int) -> tuple[bool, bytes]:
+    """Whether the head of an answer comes on this stream, or the connection ends; what came."""
+    came = b""
+    while True:
+        at = 0
+        while at + 9 <= len(came):
+            size, kind = int.from_bytes(came[at : at + 3], "big"), came[at + 3]
+            if kind == 1 and int.from_bytes(came[at + 5 : at + 9], "big") == stream:
+                return True, came
+            if kind == http2.GOAWAY:
+                return False, came
+            at += 9 + size
+        data = sock.recv(65536)
+        if not data:
+            return False, came
+        came += data
+
+
 SLOW = {"X": np.zeros((1, 1), np.float32)}
 SLOW_JSON = {
     "/v2/models/slow/infer": {"inputs": [oip.json_input("X", SLOW["X"])]},

@@ -117,6 +117,10 @@ async fn answer_http(
     held
 }
 
+/// Streams that may be reset before they were looked at: a client may give up all that it has open at once,
+/// and the calls that it still waits for go on. More than these end the connection.
+const FEWEST_RESETS: usize = 20;
+
 fn http2_builder(config: &Config, window: usize) -> h2::server::Builder {
     let size = |most: usize| u32::try_from(window.min(most)).unwrap_or(u32::MAX);
     let mut builder = h2::server::Builder::new();
@@ -125,6 +129,7 @@ fn http2_builder(config: &Config, window: usize) -> h2::server::Builder {
         .initial_connection_window_size(size(CONNECTION_WINDOW))
         .max_frame_size(FRAME)
         .max_concurrent_streams(config.max_streams)
+        .max_pending_accept_reset_streams(FEWEST_RESETS.max(config.max_streams as usize))
         .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX));
     builder
 }
