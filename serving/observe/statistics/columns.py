@@ -89,9 +89,7 @@ def features_of(facts: VersionFacts, redact: Sequence[str]) -> Features:
     signature = facts.signature
     if signature is None:
         return NO_FEATURES
-    inputs = {
-        one.name: _of_tensor(one, _names(facts, signature, one)) for one in signature.inputs
-    }
+    inputs = {one.name: _of_tensor(one, _names(facts, signature, one)) for one in signature.inputs}
     outputs = {one.name: _of_tensor(one, (), is_output=True) for one in signature.outputs}
     hidden = [
         tensors.pop(name)
