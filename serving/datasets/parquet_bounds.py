@@ -48,9 +48,9 @@ def check_foot(file: BufferedReader) -> None:
     """Before pyarrow reads it. Raises SetError."""
     body = FileBytes(file)
     most = _most_bytes()
-    if len(body) * _MOST_TIMES <= most:
-        return
     try:
+        if parquet_foot.size_of(body) * _MOST_TIMES <= most:
+            return
         size = parquet_foot.bytes_of(body, most_chunks=None, most_values=None)
     except ThriftError as error:
         raise _damaged(error) from None

@@ -50,12 +50,17 @@ def bytes_of(
 
     Raises ThriftError where it is damaged, or is of more than can be: 65,536 columns, or those.
     """
-    # The magic at its beginning no reader looks at.
-    end = bytes(body[at] for at in range(max(0, len(body) - _END), len(body)))
-    size = int.from_bytes(end[:_LENGTH], "little")
-    begin = len(body) - _END - size
-    if end[_LENGTH:] != _MAGIC or begin < 0:
+    size = size_of(body)
+    if not size:
         return 0
     counted = _Counted(most_chunks)
-    Reader(body, counted.add, most_values).struct(begin)
+    Reader(body, counted.add, most_values).struct(len(body) - _END - size)
     return counted.bytes + 2 * size
+
+
+def size_of(body: Body) -> int:
+    """Bytes of the foot itself; 0 where there is none."""
+    # The magic at the file's beginning no reader looks at.
+    end = bytes(body[at] for at in range(max(0, len(body) - _END), len(body)))
+    size = int.from_bytes(end[:_LENGTH], "little")
+    return size if end[_LENGTH:] == _MAGIC and size <= len(body) - _END else 0

@@ -100,7 +100,7 @@ class Turns:
         if changed == rollout:
             return
         if whole or changed.phase is not rollout.phase:
-            self._windows.open(changed, view, now)
+            self._windows.begin(changed, view, now)
         self._book.put(rollout, changed)
 
     def _unseen(self, rollout: Rollout) -> None:

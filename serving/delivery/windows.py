@@ -68,9 +68,9 @@ class Windows:
 
     def of(self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]) -> Carried:
         """The one that goes on; where there is none it begins."""
-        return self._carried.get(rollout.model) or self.open(rollout, view, now)
+        return self._carried.get(rollout.model) or self.begin(rollout, view, now)
 
-    def open(self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]) -> Carried:
+    def begin(self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]) -> Carried:
         """A window begins; the figures of ``now`` are none of its."""
         before = self._carried.get(rollout.model)
         deaths = facts.deaths_of(view, rollout.candidate)
@@ -90,7 +90,7 @@ class Windows:
         """The route was commanded to be another. ``view`` None: the model is not there."""
         carried = self._carried.get(rollout.model)
         if carried is None and view is not None:
-            carried = self.open(rollout, view, {})
+            carried = self.begin(rollout, view, {})
         if carried is not None:
             carried.tickets, carried.settled = tickets, False
 

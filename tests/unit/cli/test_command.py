@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from serving import __version__
+from tests.clients import forked
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -49,6 +50,15 @@ def run(
         env=environment,
         cwd=home.parent,
         check=False,
+    )
+
+
+def run_forked(
+    home: Path, *arguments: str, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command, where nothing is asked of how its process begins."""
+    return forked.run(
+        *arguments, cwd=home.parent, environment={"HOME": str(home), **(environ or {})}
     )
 
 
@@ -103,7 +113,7 @@ def test_shells_can_complete_commands(home: Path) -> None:
     ids=" ".join,
 )
 def test_what_was_typed_wrongly_is_exit_status_2(home: Path, arguments: tuple[str, ...]) -> None:
-    done = run(home, *arguments)
+    done = run_forked(home, *arguments)
     assert done.returncode == 2
     assert done.stderr
     assert "Traceback" not in done.stderr
@@ -112,7 +122,7 @@ def test_what_was_typed_wrongly_is_exit_status_2(home: Path, arguments: tuple[st
 @pytest.mark.parametrize("command", ["start", "check", "doctor"])
 def test_a_wrong_setting_is_one_line_and_exit_status_2(home: Path, command: str) -> None:
     folders = [] if command == "doctor" else ["."]
-    done = run(home, command, *folders, "--set", "limits.max_stream=3")
+    done = run_forked(home, command, *folders, "--set", "limits.max_stream=3")
     assert done.returncode == 2
     assert done.stderr == (
         "serving: --set: no such setting: 'limits.max_stream'"
@@ -123,9 +133,9 @@ def test_a_wrong_setting_is_one_line_and_exit_status_2(home: Path, command: str)
 def test_start_refuses_a_setting_from_each_origin(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "serving.yaml"
     file.write_text("http_port: eighty\n")
-    by_file = run(home, "start", ".", "--config", str(file))
-    by_variable = run(home, "start", ".", environ={"SERVING_GRPC_PORT": "99999"})
-    by_flag = run(home, "start", ".", "--admin-port", "-5")
+    by_file = run_forked(home, "start", ".", "--config", str(file))
+    by_variable = run_forked(home, "start", ".", environ={"SERVING_GRPC_PORT": "99999"})
+    by_flag = run_forked(home, "start", ".", "--admin-port", "-5")
     assert [d.returncode for d in (by_file, by_variable, by_flag)] == [2, 2, 2]
     assert by_file.stderr.startswith("serving: http_port (in the settings file): ")
     assert by_variable.stderr.startswith("serving: grpc_port (from the environment): ")
@@ -137,7 +147,7 @@ def test_settings_are_shown_with_their_origin(home: Path, tmp_path: Path) -> Non
     file.write_text("limits: {max_streams: 7}\n")
     arguments = ("check", "--settings", "--config", str(file), "--set", "batching.max_rows=8")
     environ = {"SERVING_HTTP_PORT": "9000", "SERVING_GRPC_PORT": "tcp://10.0.0.1:80"}
-    done = run(home, *arguments, "--json", environ=environ)
+    done = run_forked(home, *arguments, "--json", environ=environ)
     assert done.returncode == 0
     shown = {s["key"]: (s["value"], s["origin"]) for s in json.loads(done.stdout)["settings"]}
     assert shown["limits.max_streams"] == (7, "file")
@@ -145,7 +155,7 @@ def test_settings_are_shown_with_their_origin(home: Path, tmp_path: Path) -> Non
     assert shown["batching.max_rows"] == (8, "flag")
     assert shown["grpc_port"] == (8081, "default")
 
-    table = run(home, *arguments, environ=environ).stdout
+    table = run_forked(home, *arguments, environ=environ).stdout
     assert any(line.split() == ["http_port", "9000", "environment"] for line in table.splitlines())
     assert "\x1b" not in table
 
@@ -154,7 +164,7 @@ def test_models_says_when_nobody_answers(home: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        done = run(home, "models", "--admin-url", url)
+        done = run_forked(home, "models", "--admin-url", url)
     assert done.returncode == 1
     assert done.stderr.startswith(f"serving: nothing listens at {url}: is the gateway started")
     assert done.stderr.count("\n") == 1
@@ -162,12 +172,12 @@ def test_models_says_when_nobody_answers(home: Path) -> None:
 
 def test_models_refuses_what_is_no_url(home: Path) -> None:
     for typed in ("ftp://x", "grpc://127.0.0.1:8081", "https://127.0.0.1:8082"):
-        done = run(home, "models", "--admin-url", typed)
+        done = run_forked(home, "models", "--admin-url", typed)
         assert done.returncode == 2
         assert f"'{typed}' is no address of an admin port" in done.stderr
         assert "expected http://HOST:PORT" in done.stderr
         assert "/api/v1" not in done.stderr
-    done = run(home, "models", "--admin-url", "http://x:99999")
+    done = run_forked(home, "models", "--admin-url", "http://x:99999")
     assert (done.returncode, done.stderr) == (2, "serving: 'http://x:99999' has no valid port\n")
 
 
@@ -190,7 +200,7 @@ def test_doctor_shows_providers_threads_limits_versions_and_ports(home: Path) ->
 
 
 def test_doctor_warns_of_too_few_open_files(home: Path) -> None:
-    done = run(home, "doctor", "--json", "--set", "limits.max_connections=1000000000")
+    done = run_forked(home, "doctor", "--json", "--set", "limits.max_connections=1000000000")
     found = {(f["area"], f["name"]): f for f in json.loads(done.stdout)}
     assert "limits.max_connections" in found["files", "for client connections"]["problem"]
 
