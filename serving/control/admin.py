@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from serving import _core
+from serving import _core, machine
 from serving.authorization import Gate
 from serving.control import web
 from serving.control.hosts import OwnHosts
@@ -176,14 +176,22 @@ async def _plain(handler: Callable[[Request], Awaitable[Response]], request: Req
     except asyncio.CancelledError:
         # Nothing else cancels one. It ends as others do, and is no fault for the log.
         raise ServingError(ErrorCode.UNAVAILABLE, "the server is stopping") from None
+    except RuntimeError as error:
+        if not machine.is_thread_shortage(error):
+            raise
+        words = "the server gets no thread for this call just now"
+        raise ServingError(ErrorCode.UNAVAILABLE, words) from None
 
 
 async def _guarded(
     gate: Gate, handler: Callable[[Request], Awaitable[Response]], request: Request
 ) -> Response:
-    # It may read the token's file.
-    await run_in_threadpool(gate.check, joined(request.headers.items()))
-    return await _plain(handler, request)
+    async def checked(request: Request) -> Response:
+        # It may read the token's file.
+        await run_in_threadpool(gate.check, joined(request.headers.items()))
+        return await handler(request)
+
+    return await _plain(checked, request)
 
 
 async def _refused(_: Request, error: ServingError) -> Response:

@@ -197,3 +197,20 @@ def test_a_call_that_a_stop_cuts_off_is_no_fault(caplog: pytest.LogCaptureFixtur
         assert begun.wait(10)
         one.stop()
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        ("can't start new thread", 503, "the server gets no thread for this call just now"),
+        ("something else", 500, "internal error"),
+    ],
+)
+def test_fault_115_a_call_for_which_there_is_no_thread_may_be_asked_again(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, words: str, status: int, told: str
+) -> None:
+    async def none(*_: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr("serving.control.admin.run_in_threadpool", none)
+    assert _ask(admin, "/api/v1/models")[:2] == (status, {"error": told})
