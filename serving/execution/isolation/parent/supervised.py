@@ -167,7 +167,8 @@ class IsolatedRunner:
             self._alone = self._searching = alone
         try:
             yield hosted
-        except CrashError:
+        except (CrashError, NotRunningError):
+            # Else who tries again finds it once more, until the keeper has seen its end.
             self._lose(hosted)
             raise
         finally:

@@ -296,6 +296,20 @@ def test_fault_20_a_crash_is_told_from_its_cause_and_the_child_is_back(load: Loa
     assert runner.trouble == ""
 
 
+def test_fault_20_a_run_that_finds_its_child_gone_waits_for_the_next_one(load: Load) -> None:
+    runner = load(crash_models.divide_by_input())
+    hosted = runner._hosted
+    assert hosted is not None
+    # Another run has met its end and asks how it came; whoever keeps it has not seen it.
+    hosted._dead = True
+    with pytest.raises(NotRunningError):
+        runner.run(["Y"], HARMLESS)
+    assert not runner.wait_ready(0.05)
+    hosted.child.kill()
+    assert runner.wait_ready(30)
+    runner.run(["Y"], HARMLESS)
+
+
 def test_fault_20_a_crash_loop_waits_longer_each_time_and_says_so(load: Load) -> None:
     runner = load(
         crash_models.divide_by_input(), isolation__restart_first_s=1.0, isolation__restart_max_s=9
