@@ -155,7 +155,7 @@ class ModelLook:
             glance = seen if not self.deep and number not in self.closely else None
             if glance and glance.stands(tree.row("", Path(path).lstat())):
                 self.seen[path] = glance
-                return glance.found
+                return glance.found and _numbered(number, glance.found)
             return self._judge(number, path, tree.read_tree(path))
         except FileNotFoundError:
             return None
@@ -185,7 +185,7 @@ class ModelLook:
         at_once = 0 in self.at_once or number in self.at_once
         seen = self.seen[path] = observe(before, rows, self._clocks(at_once))
         if seen is before and seen.whole and seen.found:
-            return seen.found
+            return _numbered(number, seen.found)
         seen.found = self._verdict(number, path, seen)
         if not seen.whole:
             self._await(seen)
@@ -264,3 +264,8 @@ def _is_model_file(row: Row) -> bool:
 
 def _is_manifest(row: Row) -> bool:
     return row[0] == MANIFEST_NAME or (row[0] == f"{MANIFEST_NAME}@" and stat.S_ISREG(row[1]))
+
+
+def _numbered(number: int, found: FoundVersion) -> FoundVersion:
+    """What was found of a folder that several versions link to, for one of them."""
+    return found if found.number == number else replace(found, number=number)

@@ -263,6 +263,20 @@ def test_fault_11_symbolic_links_to_models_and_versions_are_ignored(tmp_path: Pa
     assert reasons(snapshot) == {"2": A_LINK, "linked": A_LINK}
 
 
+def test_versions_that_link_to_one_folder_keep_their_numbers_at_every_look(tmp_path: Path) -> None:
+    write(tmp_path / "m" / "1")
+    for number in ("2", "3"):
+        (tmp_path / "m" / number).symlink_to("1")
+    clock = Clock(wall_ahead=0.0)
+    links = DirectorySource(
+        [tmp_path], SETTLE_S, wall=clock.wall, mono=clock.mono, follow_symlinks=True
+    )
+    for whole in (False, True, True, True):
+        found = model(links.scan(closely={"m"} if clock.now > 1008 else ())).versions
+        assert [(one.number, one.whole) for one in found] == [(n, whole) for n in (1, 2, 3)]
+        clock.now += SETTLE_S + 1
+
+
 def test_a_change_behind_a_symbolic_link_to_a_file_is_seen(tmp_path: Path) -> None:
     blob = tmp_path / "blob"
     blob.write_bytes(b"one")
