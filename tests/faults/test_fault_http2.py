@@ -83,18 +83,28 @@ def _answered(sock: socket.socket, stream: int) -> tuple[bool, bytes]:
     """Whether the head of an answer comes on this stream, or the connection ends; what came."""
     came = b""
     while True:
-        at = 0
-        while at + 9 <= len(came):
-            size, kind = int.from_bytes(came[at : at + 3], "big"), came[at + 3]
-            if kind == 1 and int.from_bytes(came[at + 5 : at + 9], "big") == stream:
+        for kind, of, _ in _frames(came):
+            if kind == HEADERS and of == stream:
                 return True, came
             if kind == http2.GOAWAY:
                 return False, came
-            at += 9 + size
         data = sock.recv(65536)
         if not data:
             return False, came
         came += data
+
+
+HEADERS, RST_STREAM = 1, 3
+
+
+def _frames(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """The kind, the stream and the payload of each that is there whole."""
+    at = 0
+    while (begin := at + 9) <= len(data):
+        at = begin + int.from_bytes(data[at : at + 3], "big")
+        if at <= len(data):
+            stream = int.from_bytes(data[begin - 4 : begin], "big")
+            yield data[begin - 6], stream, data[begin:at]
 
 
 SLOW = {"X": np.zeros((1, 1), np.float32)}
@@ -277,14 +287,10 @@ def test_fault_45_the_first_stream_over_the_limit_is_refused(tight: Gateway) -> 
 
 def _refused(data: bytes) -> tuple[int, int] | None:
     """The first reset or GOAWAY among these frames: its stream and its code."""
-    at = 0
-    while at + 9 <= len(data):
-        end = at + 9 + int.from_bytes(data[at : at + 3], "big")
-        if data[at + 3] in (3, http2.GOAWAY) and end <= len(data):
-            skip = 0 if data[at + 3] == 3 else 4
-            (code,) = struct.unpack_from(">I", data, at + 9 + skip)
-            return int.from_bytes(data[at + 5 : at + 9], "big"), code
-        at = end
+    for kind, stream, payload in _frames(data):
+        if kind in (RST_STREAM, http2.GOAWAY):
+            (code,) = struct.unpack_from(">I", payload, 0 if kind == RST_STREAM else 4)
+            return stream, code
     return None
 
 

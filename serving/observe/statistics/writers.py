@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -19,13 +20,20 @@ class Writers:
 
     def __init__(self) -> None:
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(_THREADS)
-        for at in range(_THREADS):
-            name = f"statistics disk {at}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._threads = 0
+        # With fewer it takes longer; without any, who gives the work does it.
+        with contextlib.suppress(RuntimeError, MemoryError):
+            for at in range(_THREADS):
+                name = f"statistics disk {at}"
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+                self._threads += 1
 
     def write(self, work: Callable[[], None]) -> None:
         """Waits for a place."""
-        self._waiting.put(work)
+        if self._threads:
+            self._waiting.put(work)
+        else:
+            _try(work)
 
     def finish(self) -> None:
         """Wait until what was given is written."""
@@ -33,10 +41,7 @@ class Writers:
 
     def _run(self) -> None:
         while (work := self._waiting.get()) is not None:
-            try:
-                work()
-            except Exception:  # noqa: BLE001 - a bug in here must not end the thread: others wait
-                log.exception("statistics_failed")
+            _try(work)
             self._waiting.task_done()
         self._waiting.task_done()
 
@@ -49,6 +54,13 @@ class Writers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for _ in range(_THREADS):
+        for _ in range(self._threads):
             self._waiting.put(None)
         self.finish()
+
+
+def _try(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - a bug in here must not end the thread: others wait
+        log.exception("statistics_failed")
